@@ -1,0 +1,65 @@
+"""What the tests stand on: servers that must be there, and what was not run when they are not."""
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+#: What a test may need, and the Debian package a person would install to have it.
+PROGRAMS = {
+    "cc": "gcc libc6-dev",
+    "mosquitto": "mosquitto",
+    "java": "openjdk-17-jre-headless",
+    "maven": "maven",
+    "chromium": "chromium chromium-driver",
+    "prometheus": "prometheus",
+}
+_COMMANDS = {"maven": "mvn", "chromium": "chromedriver"}
+# Debian keeps the broker outside an ordinary user's PATH.
+_PATH = os.environ.get("PATH", "") + os.pathsep + "/usr/sbin" + os.pathsep + "/sbin"
+
+_not_run: dict[str, set[str]] = {}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    os.environ["PATH"] = _PATH
+    config.addinivalue_line("markers", "needs(*programs): programs from Debian that this test runs for real")
+
+
+def _missing(item: pytest.Item) -> list[str]:
+    wanted = [name for mark in item.iter_markers("needs") for name in mark.args]
+    for name in wanted:
+        if name not in PROGRAMS:
+            raise pytest.UsageError(f"{item.nodeid}: needs({name!r}) is not one of {sorted(PROGRAMS)}")
+    return [name for name in wanted if shutil.which(_COMMANDS.get(name, name), path=_PATH) is None]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    missing = _missing(item)
+    if not missing:
+        return
+    text = "missing: " + ", ".join(f"{name} (apt-get install {PROGRAMS[name]})" for name in missing)
+    if os.environ.get("CI"):
+        pytest.fail(f"{text}; in CI nothing may be missing", pytrace=False)
+    pytest.skip(text)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    report = yield
+    if report.skipped and _missing(item):
+        report.user_properties.append(("not_run", ", ".join(_missing(item))))
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for report in terminalreporter.stats.get("skipped", []):
+        for name, value in report.user_properties:
+            if name == "not_run":
+                _not_run.setdefault(value, set()).add(report.nodeid)
+    if _not_run:
+        terminalreporter.section("not run, because this machine lacks something")
+        for missing, tests in sorted(_not_run.items()):
+            terminalreporter.write_line(f"{missing}: {len(tests)} tests")

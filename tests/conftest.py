@@ -10,7 +10,7 @@ import pytest
 PROGRAMS = {
     "cc": "gcc libc6-dev",
     "mosquitto": "mosquitto",
-    "java": "openjdk-17-jre-headless",
+    "java": "default-jre-headless",
     "maven": "maven",
     "chromium": "chromium chromium-driver",
     "prometheus": "prometheus",

@@ -11,6 +11,11 @@ from processor.errors import ProcessorError
 #: Command → module of this package with ``add_parser(subparsers)`` and ``run(args) -> int``.
 COMMANDS = ("topics", "bridge", "worker", "rules")
 
+#: What a gate-only install leaves out, by the names they are imported under.
+WATCH = frozenset(
+    {"aiokafka", "aiomqtt", "confluent_kafka", "faust", "lz4", "mode", "numba", "numpy", "paho", "yaml"}
+)
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 when it did what was asked, 1 when something must be changed, 2 for usage."""
@@ -25,6 +30,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(args.run(args))
     except ProcessorError as error:
         print(f"processor: {error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in WATCH:
+            raise
+        print(f"processor: {error.name} is not installed: pip install 'assetgate[watch]'", file=sys.stderr)
         return 1
     except BrokenPipeError:
         return 1

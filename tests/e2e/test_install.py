@@ -92,7 +92,11 @@ def test_the_gate_alone_says_what_to_install_for_the_watch(wheel: Path, tmp_path
     assert "worker" in run(programs / "processor", "--help", cwd=tmp_path)
     done = subprocess.run(
         [programs / "processor", "rules", "check", PROJECT / "deploy" / "demo" / "rules.yaml"],
-        **{"capture_output": True, "text": True, "check": False, "timeout": 60, "cwd": tmp_path},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        cwd=tmp_path,
     )
     assert done.returncode == 1
     assert "pip install 'assetgate[watch]'" in done.stderr

@@ -1,0 +1,146 @@
+"""Compact JWS: three base64url parts and a header that says little (RFC 7515 §7.1, RFC 8725 §3.14).
+
+Nothing is decoded before its length and letters are known to be right, and every token has exactly
+one spelling: no padding, no white space, and last letters whose unused bits are zero (RFC 4648
+§3.5), so that a digest of the bytes names the token.
+"""
+
+import binascii
+from collections.abc import Set as AbstractSet
+from functools import lru_cache
+from typing import TypeGuard
+
+import msgspec
+
+from authplugin.errors import Reason, Refused
+from authplugin.jose.json import parse_object
+
+MAX_TOKEN_BYTES = 8192
+"""Longest token that is looked at; an asset token has about 1,200 bytes."""
+
+MAX_HEADER_BYTES = 1024
+"""Longest decoded header; an asset token's has about 42 bytes."""
+
+MAX_KID_CHARACTERS = 256
+
+_LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+_TO_STANDARD = bytes.maketrans(b"-_", b"+/")
+_PADDING = (b"", b"", b"==", b"=")
+# Letters (of the standard alphabet) whose unused low bits are zero, by length modulo 4: RFC 4648 §3.5.
+_LAST = (frozenset(range(256)), frozenset[int](), frozenset(b"AQgw"), frozenset(b"AEIMQUYcgkosw048"))
+
+_KID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~:/@+=,#")
+
+# Members that would change what is verified or by which key (RFC 7515 §4.1, RFC 7516 §4.1.3,
+# RFC 7797 §3): a token may not bring its own key, nor rules we do not know.
+_FORBIDDEN = frozenset({"crit", "zip", "b64", "jku", "jwk", "x5u", "x5c"})
+
+
+class Compact(msgspec.Struct, frozen=True, gc=False):
+    """A token in parts.
+
+    Attributes:
+        header: decoded bytes of the protected header.
+        payload: decoded bytes of the payload.
+        signing_input: what the signature is over: header and payload as sent, one dot between
+            them and none after.
+        signature: decoded signature; empty for an unsigned token.
+    """
+
+    header: bytes
+    payload: bytes
+    signing_input: bytes
+    signature: bytes
+
+    def __repr__(self) -> str:
+        """Sizes only: the parts together are the bearer's secret."""
+        return f"Compact({len(self.header)} + {len(self.payload)} + {len(self.signature)} bytes)"
+
+
+class Header(msgspec.Struct, frozen=True, gc=False):
+    """What a header may say: which algorithm, and which of the issuer's keys.
+
+    Attributes:
+        alg: one of the allowed algorithms.
+        kid: name of the key; unique for one issuer only, and never a path or number to us.
+    """
+
+    alg: str
+    kid: str
+
+
+def split(token: bytes) -> Compact:
+    """Split a compact JWS into its decoded parts.
+
+    Raises:
+        Refused: ``too_long`` beyond 8,192 bytes; ``malformed`` unless there are exactly two dots,
+            only base64url letters, canonical endings and no padding.
+    """
+    if len(token) > MAX_TOKEN_BYTES:
+        raise Refused(Reason.TOO_LONG, f"{len(token)} bytes, at most {MAX_TOKEN_BYTES} are read")
+    if token.translate(None, _LETTERS) != b"..":
+        raise Refused(Reason.MALFORMED, "not three base64url parts with a dot between them")
+    signing_input, _, signature = token.rpartition(b".")
+    header, _, payload = signing_input.partition(b".")
+    if not header:
+        raise Refused(Reason.MALFORMED, "the header is empty")
+    return Compact(
+        _decode(header, "header"), _decode(payload, "payload"), signing_input, _decode(signature, "signature")
+    )
+
+
+def _decode(part: bytes, name: str) -> bytes:
+    """Decode one part whose letters are already known to be base64url."""
+    remainder = len(part) & 3
+    standard = part.translate(_TO_STANDARD)
+    if remainder and (remainder == 1 or standard[-1] not in _LAST[remainder]):
+        raise Refused(Reason.MALFORMED, f"the {name} does not end as base64url must")
+    return binascii.a2b_base64(standard + _PADDING[remainder])
+
+
+@lru_cache(maxsize=1024)
+def parse_header(raw: bytes, algorithms: AbstractSet[str]) -> Header:
+    """Parse the protected header and check everything in it that can be refused without a key.
+
+    Remembered by its bytes: the tokens of one issuer share one header. The memory is bounded, for
+    the bytes are anyone's choice, and holds accepted headers only.
+
+    Args:
+        raw: decoded header.
+        algorithms: the names ``alg`` may have; a frozenset.
+
+    Raises:
+        Refused: ``malformed`` (not one UTF-8 JSON object with one reading), ``alg_not_allowed``,
+            ``not_asset_token`` (``tty``: an access token of the same issuer),
+            ``header_not_allowed``, ``kid_invalid``.
+    """
+    if len(raw) > MAX_HEADER_BYTES:
+        raise Refused(Reason.MALFORMED, f"the header has {len(raw)} bytes, at most {MAX_HEADER_BYTES}")
+    try:
+        header = parse_object(raw)
+    except ValueError as error:
+        raise Refused(Reason.MALFORMED, f"the header {error}") from None
+    alg = header.get("alg")
+    if not isinstance(alg, str) or alg not in algorithms:
+        raise Refused(Reason.ALG_NOT_ALLOWED, f"alg is not one of {', '.join(sorted(algorithms))}")
+    forbidden = _FORBIDDEN.intersection(header)
+    if forbidden:
+        raise Refused(Reason.HEADER_NOT_ALLOWED, f"{', '.join(sorted(forbidden))} may not be in the header")
+    if header.get("typ", "JWT") != "JWT":
+        raise Refused(Reason.HEADER_NOT_ALLOWED, "typ is not JWT")
+    if "tty" in header:
+        raise Refused(Reason.NOT_ASSET_TOKEN, "tty marks an access token")
+    kid = header.get("kid")
+    if not is_kid(kid):
+        raise Refused(Reason.KID_INVALID, "kid is not a string of 1 to 256 characters that name a key")
+    return Header(alg, kid)
+
+
+def is_kid(value: object) -> TypeGuard[str]:
+    """Whether ``value`` can name a key: a bounded string that is no path, query or control text."""
+    return (
+        isinstance(value, str)
+        and 0 < len(value) <= MAX_KID_CHARACTERS
+        and _KID_CHARACTERS.issuperset(value)
+        and ".." not in value
+    )

@@ -1,0 +1,68 @@
+"""Asset and device ids: which strings may stand in topics, keys and events.
+
+An asset id becomes a topic level, a Kafka key and an MQTT user name, so only letters that mean
+nothing there are let in. Salesforce record ids come in two forms: 15 case-sensitive characters, and
+18 where the last three say which of the 15 are upper case, for readers that lose case.
+"""
+
+from enum import StrEnum
+
+MAX_ASSET_ID = 64
+MAX_DEVICE_ID = 128
+
+_UPPER = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_ALPHANUMERIC = _UPPER | frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
+_SAFE = _ALPHANUMERIC | frozenset("-_")
+_SUFFIX_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
+
+
+class IdForm(StrEnum):
+    """How an issuer writes its asset ids."""
+
+    SALESFORCE = "salesforce"
+    OPAQUE = "opaque"
+
+
+def is_asset_id(value: str) -> bool:
+    """Whether ``value`` is safe as one topic level: 1 to 64 letters, digits, ``-`` and ``_``."""
+    return 0 < len(value) <= MAX_ASSET_ID and _SAFE.issuperset(value)
+
+
+def is_device_id(value: str) -> bool:
+    """Whether ``value`` is 1 to 128 printable characters: devices choose their own id."""
+    return 0 < len(value) <= MAX_DEVICE_ID and value.isprintable()
+
+
+def canonical_asset_id(value: str, form: IdForm) -> str:
+    """The one form of an asset id that topics, keys and events use.
+
+    Args:
+        value: the id as the token or a user name has it.
+        form: Salesforce ids of 15 characters grow to 18, and 18 are checked; opaque ids stay.
+
+    Raises:
+        ValueError: not an id of that form, or its last three characters do not fit the rest.
+    """
+    if form is IdForm.OPAQUE:
+        if not is_asset_id(value):
+            raise ValueError("is not 1 to 64 letters, digits, - and _")
+        return value
+    if len(value) not in {15, 18} or not _ALPHANUMERIC.issuperset(value):
+        raise ValueError("is not a record id of 15 or 18 letters and digits")
+    canonical = value[:15] + suffix(value[:15])
+    if len(value) == 18 and value != canonical:  # noqa: PLR2004 - the form's own length
+        raise ValueError("ends in three characters that do not fit the first fifteen")
+    return canonical
+
+
+def suffix(record_id: str) -> str:
+    """The three characters that turn a 15-character record id into the 18-character form.
+
+    One for each group of five: bit i is set when the group's i-th character is upper case.
+    """
+    return "".join(
+        _SUFFIX_LETTERS[
+            sum(1 << bit for bit, letter in enumerate(record_id[start : start + 5]) if letter in _UPPER)
+        ]
+        for start in (0, 5, 10)
+    )

@@ -1,0 +1,241 @@
+"""Admission of keys: what an issuer publishes becomes a key that verifies, or is left out with a reason.
+
+A key is judged once, when it arrives, never while a token waits (RFC 7517, RFC 7518 §6, RFC 8725
+§3.4-3.5). PyJWT builds the key object; what it would also build (small, private, even or chip-flawed
+keys, lax base64) is refused here first.
+"""
+
+import binascii
+import hashlib
+import re
+from collections.abc import Collection, Mapping
+from enum import StrEnum
+from types import MappingProxyType
+from typing import cast
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from jwt import PyJWK
+from jwt.exceptions import PyJWTError
+
+from authplugin.errors import KeySetError
+from authplugin.jose.compact import is_kid
+from authplugin.jose.key import Ed25519Key, P256Key, RSAKey, VerifyingKey
+from authplugin.jose.roca import has_fingerprint
+
+SUPPORTED_ALGORITHMS = frozenset({"RS256", "ES256", "EdDSA"})
+"""What this package can verify; an issuer's setting chooses among these. No HMAC exists here."""
+
+MAX_KEYS = 64
+"""Most keys one set may publish."""
+
+MIN_RSA_BITS = 2048
+MAX_RSA_BITS = 8192
+MIN_EXPONENT = 65537
+MAX_EXPONENT_BITS = 64
+
+_PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
+_FIELD_BYTES = 32
+_BASE64URL = re.compile(r"[A-Za-z0-9_-]+")
+_ALGORITHM_OF_CURVE = {("EC", "P-256"): "ES256", ("OKP", "Ed25519"): "EdDSA"}
+
+
+class Unfit(StrEnum):
+    """Why a key is left out: one stable word each."""
+
+    MALFORMED = "malformed"
+    KID_INVALID = "kid_invalid"
+    KID_DUPLICATE = "kid_duplicate"
+    KTY_UNSUPPORTED = "kty_unsupported"
+    CURVE_UNSUPPORTED = "curve_unsupported"
+    USE_NOT_SIGNATURE = "use_not_signature"
+    KEY_OPS_NOT_VERIFY = "key_ops_not_verify"
+    ALGORITHM_NOT_ALLOWED = "algorithm_not_allowed"
+    MODULUS_SIZE = "modulus_size"
+    MODULUS_WEAK = "modulus_weak"
+    EXPONENT = "exponent"
+    ROCA = "roca"
+    POINT_INVALID = "point_invalid"
+
+
+class LeftOut(msgspec.Struct, frozen=True):
+    """A published key that is not used.
+
+    Attributes:
+        position: its index in ``keys``, from 0.
+        kid: its name, None when that is unfit itself.
+        why: the stable word.
+        detail: what was found, for a person.
+    """
+
+    position: int
+    kid: str | None
+    why: Unfit
+    detail: str
+
+
+class Admission(msgspec.Struct, frozen=True):
+    """A set after judgement: keys by kid, and what was left out."""
+
+    keys: Mapping[str, VerifyingKey]
+    left_out: tuple[LeftOut, ...]
+
+
+class UnfitKeyError(ValueError):
+    """One key may not be used; carries the `Unfit` word. Text says what was found, no key material."""
+
+    def __init__(self, why: Unfit, detail: str) -> None:
+        super().__init__(detail)
+        self.why = why
+
+
+def admit_set(document: object, algorithms: Collection[str]) -> Admission:
+    """Judge a JWK Set (RFC 7517 §5).
+
+    Args:
+        document: the parsed JSON.
+        algorithms: names the issuer may sign with; any beyond `SUPPORTED_ALGORITHMS` never match.
+
+    Raises:
+        KeySetError: not a set at all, more than 64 keys, or a symmetric or private key in it: the
+            issuer published a secret, so nothing it published with it is trusted.
+    """
+    published = document.get("keys") if isinstance(document, Mapping) else None
+    if not isinstance(published, list | tuple):
+        raise KeySetError("the document is not a JWK Set: it has no list named keys")
+    if len(published) > MAX_KEYS:
+        raise KeySetError(f"the set has {len(published)} keys, at most {MAX_KEYS} are read")
+    for position, jwk in enumerate(published):
+        if isinstance(jwk, Mapping) and is_secret(jwk):
+            raise KeySetError(f"key {position} holds symmetric or private members: the set is refused whole")
+    keys: dict[str, VerifyingKey] = {}
+    left_out: list[LeftOut] = []
+    named = [jwk.get("kid") for jwk in published if isinstance(jwk, Mapping)]
+    for position, jwk in enumerate(published):
+        try:
+            key = admit(jwk, algorithms)
+            if named.count(key.kid) > 1:
+                raise UnfitKeyError(Unfit.KID_DUPLICATE, "another key of the set has the same kid")
+            keys[key.kid] = key
+        except UnfitKeyError as error:
+            kid = jwk.get("kid") if isinstance(jwk, Mapping) else None
+            left_out.append(LeftOut(position, kid if is_kid(kid) else None, error.why, str(error)))
+    return Admission(MappingProxyType(keys), tuple(left_out))
+
+
+def is_secret(jwk: Mapping[str, object]) -> bool:
+    """Whether a JWK is symmetric or has a private half (RFC 7518 §6.2.2, §6.3.2, §6.4)."""
+    return jwk.get("kty") == "oct" or not _PRIVATE.isdisjoint(jwk)
+
+
+def admit(jwk: object, algorithms: Collection[str]) -> VerifyingKey:
+    """Judge one JWK and build the key that verifies.
+
+    Raises:
+        UnfitKeyError: with the word for the log and a sentence for a person.
+    """
+    if not isinstance(jwk, Mapping):
+        raise UnfitKeyError(Unfit.MALFORMED, "is not a JSON object")
+    kid = jwk.get("kid")
+    if not is_kid(kid):
+        raise UnfitKeyError(Unfit.KID_INVALID, "kid is not a string of 1 to 256 characters that name a key")
+    algorithm = _algorithm(jwk)
+    if algorithm not in SUPPORTED_ALGORITHMS.intersection(algorithms):
+        raise UnfitKeyError(Unfit.ALGORITHM_NOT_ALLOWED, f"is for {algorithm}, which the issuer may not use")
+    if jwk.get("alg", algorithm) != algorithm:
+        raise UnfitKeyError(
+            Unfit.ALGORITHM_NOT_ALLOWED, f"alg is not {algorithm}, the one its kind is used for"
+        )
+    if jwk.get("use", "sig") != "sig":
+        raise UnfitKeyError(Unfit.USE_NOT_SIGNATURE, "use is not sig")
+    operations = jwk.get("key_ops", ["verify"])
+    if not isinstance(operations, list | tuple) or "verify" not in operations:
+        raise UnfitKeyError(Unfit.KEY_OPS_NOT_VERIFY, "key_ops has no verify")
+    name = thumbprint(jwk)
+    if algorithm == "RS256":
+        _check_rsa(_integer(jwk, "n"), _integer(jwk, "e"))
+    try:
+        public = PyJWK(dict(jwk), algorithm).key
+    except (PyJWTError, ValueError) as error:
+        raise UnfitKeyError(Unfit.POINT_INVALID, f"is no key of its kind ({type(error).__name__})") from None
+    if isinstance(public, RSAPublicKey):
+        return RSAKey(kid, name, public)
+    if isinstance(public, EllipticCurvePublicKey):
+        return P256Key(kid, name, public)
+    return Ed25519Key(kid, name, cast("Ed25519PublicKey", public))
+
+
+def thumbprint(jwk: object) -> str:
+    """RFC 7638 thumbprint (SHA-256, base64url) of a public RSA, P-256 or Ed25519 key.
+
+    Raises:
+        UnfitKeyError: another kind of key, a private or symmetric one, or members of the wrong form.
+    """
+    if not isinstance(jwk, Mapping):
+        raise UnfitKeyError(Unfit.MALFORMED, "is not a JSON object")
+    if is_secret(jwk):
+        raise UnfitKeyError(Unfit.MALFORMED, "holds symmetric or private members")
+    # The required members in the order of their names, without white space (RFC 7638 §3).
+    if _algorithm(jwk) == "RS256":
+        canonical = f'{{"e":"{_letters(jwk, "e")}","kty":"RSA","n":"{_letters(jwk, "n")}"}}'
+    elif jwk["kty"] == "EC":
+        x, y = _coordinate(jwk, "x"), _coordinate(jwk, "y")
+        canonical = f'{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}'
+    else:
+        canonical = f'{{"crv":"Ed25519","kty":"OKP","x":"{_coordinate(jwk, "x")}"}}'
+    digest = hashlib.sha256(canonical.encode()).digest()
+    return binascii.b2a_base64(digest, newline=False).translate(_TO_URL, b"=").decode()
+
+
+_TO_URL = bytes.maketrans(b"+/", b"-_")
+
+
+def _algorithm(jwk: Mapping[str, object]) -> str:
+    """The one algorithm a key of this kind is used for (RFC 8725 §3.1)."""
+    kty, crv = jwk.get("kty"), jwk.get("crv")
+    if kty == "RSA":
+        return "RS256"
+    if not isinstance(kty, str) or kty not in {"EC", "OKP"}:
+        raise UnfitKeyError(Unfit.KTY_UNSUPPORTED, "kty is none of RSA, EC, OKP")
+    algorithm = _ALGORITHM_OF_CURVE.get((kty, crv)) if isinstance(crv, str) else None
+    if algorithm is None:
+        raise UnfitKeyError(Unfit.CURVE_UNSUPPORTED, f"crv is not the one used with kty {kty}")
+    return algorithm
+
+
+def _check_rsa(n: int, e: int) -> None:
+    bits = n.bit_length()
+    if not MIN_RSA_BITS <= bits <= MAX_RSA_BITS:
+        raise UnfitKeyError(Unfit.MODULUS_SIZE, f"n has {bits} bits, not {MIN_RSA_BITS} to {MAX_RSA_BITS}")
+    if e < MIN_EXPONENT or e % 2 == 0 or e.bit_length() > MAX_EXPONENT_BITS:
+        raise UnfitKeyError(Unfit.EXPONENT, f"e is not odd, from {MIN_EXPONENT} and of at most 64 bits")
+    if n % 2 == 0:
+        raise UnfitKeyError(Unfit.MODULUS_WEAK, "n is even")
+    if has_fingerprint(n):
+        raise UnfitKeyError(
+            Unfit.ROCA, "n carries the ROCA fingerprint (CVE-2017-15361): its factors can be found"
+        )
+
+
+def _letters(jwk: Mapping[str, object], member: str) -> str:
+    value = jwk.get(member)
+    if not isinstance(value, str) or not _BASE64URL.fullmatch(value) or len(value) % 4 == 1:
+        raise UnfitKeyError(Unfit.MALFORMED, f"{member} is not base64url without padding")
+    return value
+
+
+def _octets(jwk: Mapping[str, object], member: str) -> bytes:
+    value = _letters(jwk, member)
+    return binascii.a2b_base64(value.replace("-", "+").replace("_", "/") + "=" * (-len(value) % 4))
+
+
+def _integer(jwk: Mapping[str, object], member: str) -> int:
+    return int.from_bytes(_octets(jwk, member), "big")
+
+
+def _coordinate(jwk: Mapping[str, object], member: str) -> str:
+    if len(_octets(jwk, member)) != _FIELD_BYTES:
+        raise UnfitKeyError(Unfit.MALFORMED, f"{member} has not {_FIELD_BYTES} bytes")
+    return cast("str", jwk[member])

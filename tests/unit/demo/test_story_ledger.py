@@ -1,0 +1,34 @@
+import pytest
+
+from deploy.demo.console import Mark
+from deploy.demo.ledger import Claim, Ledger
+
+
+class Said(list[tuple[Mark, str]]):
+    def line(self, mark: Mark, text: str) -> None:
+        self.append((mark, text))
+
+
+def test_a_claim_that_was_never_reached_did_not_come_true() -> None:
+    ledger = Ledger((Claim("a", "A holds"), Claim("b", "B holds")), Said())
+    ledger.judge("a", True)
+    assert [(claim.name, detail) for claim, detail in ledger.unmet()] == [
+        ("b", "the story did not get this far")
+    ]
+
+
+def test_a_false_claim_is_said_and_kept_with_what_was_seen() -> None:
+    said = Said()
+    ledger = Ledger((Claim("a", "50 devices connect"),), said)
+    assert not ledger.judge("a", False, "49 did")
+    assert said == [(Mark.FALSE, "50 devices connect: 49 did")]
+    assert ledger.unmet() == [(Claim("a", "50 devices connect"), "49 did")]
+
+
+def test_a_verdict_cannot_be_changed_afterwards() -> None:
+    ledger = Ledger((Claim("a", "A holds"),), Said())
+    ledger.judge("a", False)
+    with pytest.raises(ValueError, match="judged before"):
+        ledger.judge("a", True)
+    with pytest.raises(KeyError):
+        ledger.judge("other", True)

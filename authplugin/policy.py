@@ -1,0 +1,119 @@
+"""The compiled policy: what is allowed, as frozen tables that a decision only looks up.
+
+Built from settings at load, swapped whole on reload, never changed. No I/O, and no text to parse.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from authplugin.jose.claims import ASSET_TOKEN, LEEWAY_SECONDS, ClaimNames
+from authplugin.jose.identity import IdForm, canonical_asset_id
+from authplugin.topics.template import Templates
+
+
+@dataclass(frozen=True, slots=True)
+class AssetScope:
+    """The asset ids an issuer speaks for.
+
+    Attributes:
+        exact: ids, in the form used in topics.
+        prefixes: beginnings of ids.
+        every: whether it speaks for any id.
+    """
+
+    exact: frozenset[str] = frozenset()
+    prefixes: tuple[str, ...] = ()
+    every: bool = False
+
+    def holds(self, asset_id: str) -> bool:
+        """Whether the issuer speaks for the asset."""
+        return self.every or asset_id in self.exact or asset_id.startswith(self.prefixes)
+
+    def overlap(self, other: "AssetScope") -> str | None:
+        """An id or prefix that both would speak for, None when they are apart."""
+        for one, two in ((self, other), (other, self)):
+            if one.every and (two.every or two.exact or two.prefixes):
+                return "any"
+            for asset_id in sorted(one.exact):
+                if two.holds(asset_id):
+                    return asset_id
+            for prefix in one.prefixes:
+                if prefix.startswith(two.prefixes):
+                    return prefix
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerPolicy:
+    """What tokens of one issuer must be, and whom they speak for.
+
+    Attributes:
+        issuer: ``iss``, exactly.
+        audiences: names this gate answers to.
+        algorithms: what the issuer may sign with.
+        assets: the asset ids it speaks for.
+        id_form: how it writes asset ids.
+        leeway: seconds by which its clock and ours may differ.
+        max_age: seconds after which a token is too old whatever its ``exp``; None for no limit.
+        did_as_client_id: whether a device id may stand as MQTT client id.
+        names: its claims for asset and device.
+    """
+
+    issuer: str
+    audiences: frozenset[str]
+    algorithms: frozenset[str]
+    assets: AssetScope
+    id_form: IdForm
+    leeway: float = LEEWAY_SECONDS
+    max_age: float | None = None
+    did_as_client_id: bool = False
+    names: ClaimNames = ASSET_TOKEN
+
+    def names_asset(self, text: str, asset_id: str) -> bool:
+        """Whether a client's own words mean ``asset_id``: the id itself, or its 15-character form."""
+        return text == asset_id or (
+            self.id_form is IdForm.SALESFORCE and len(text) == 15 and text == asset_id[:15]  # noqa: PLR2004
+        )
+
+    def could_name(self, text: str) -> bool:
+        """Whether ``text`` could be an asset id this issuer speaks for, in either form."""
+        try:
+            return self.assets.holds(canonical_asset_id(text, self.id_form))
+        except ValueError:
+            return False
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceAccount:
+    """A program that logs in by the broker's password file, never by token.
+
+    Attributes:
+        name: its MQTT user name; never an asset id.
+        publish: topic filters it may publish to.
+        subscribe: topic filters it may subscribe within and receive from.
+    """
+
+    name: str
+    publish: tuple[str, ...] = ()
+    subscribe: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Everything a decision needs to know beyond the request and the keys.
+
+    Attributes:
+        issuers: by ``iss``.
+        topics: compiled topic templates.
+        service_accounts: by user name.
+        algorithms: all that any issuer may sign with.
+    """
+
+    issuers: Mapping[str, IssuerPolicy]
+    topics: Templates
+    service_accounts: Mapping[str, ServiceAccount]
+    algorithms: frozenset[str]
+
+    def could_be_asset(self, text: str) -> bool:
+        """Whether any issuer could mean an asset by ``text``."""
+        return any(issuer.could_name(text) for issuer in self.issuers.values())

@@ -1,0 +1,1 @@
+"""Episodes of a condition, and the events that tell of them."""

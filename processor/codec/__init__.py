@@ -1,0 +1,1 @@
+"""Payload bytes to readings: strict, sized, one format a file."""

@@ -1,0 +1,1 @@
+"""Detectors: one way of looking at a series each, one file each."""

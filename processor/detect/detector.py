@@ -1,0 +1,58 @@
+"""What a detector is: two record types, one step, and the words for a finding."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from processor.model import Explanation
+
+#: A row of a detector's state or parameters: fields by attribute, written through, in Python and compiled.
+Row = Any
+
+Step = Callable[[Row, Row, int, float], bool]
+Tick = Callable[[Row, Row, int, int], bool]
+
+
+class Target(StrEnum):
+    """What kind of series a detector looks at."""
+
+    METRIC = "metric"
+    EVENT = "event"
+    ASSET = "asset"
+
+
+@dataclass(frozen=True, slots=True)
+class Detector:
+    """One way of looking at a series; each is a file of this package.
+
+    Attributes:
+        name: the word in the rule file.
+        summary: one sentence for the reference of the rule language.
+        targets: the kinds of series it can look at.
+        options: what a rule may write for it, as a strict struct.
+        pack: options → parameters by field of `params`; raises ``ValueError`` with what was expected.
+        state: dtype of one series' memory under one rule; all zeros is "never saw a sample".
+        params: dtype of one rule's parameters.
+        step: sees each sample of a series once, in event time (milliseconds); returns whether the condition
+            holds. Plain Python that numba compiles: fields by attribute, no objects.
+        tick: for conditions that no sample announces; called when the partition's clock moves, with the
+            clock and the clock at the last held gap (both milliseconds of proven time).
+        explain: state at the finding, parameters, and the sample → seen, expected, margin.
+        onset: event time at which a condition found by `tick` began, from state and parameters.
+    """
+
+    name: str
+    summary: str
+    targets: tuple[Target, ...]
+    options: type[msgspec.Struct]
+    pack: Callable[[Any], dict[str, float]]
+    state: np.dtype[Any]
+    params: np.dtype[Any]
+    step: Step
+    explain: Callable[[Row, Row, int, float], Explanation]
+    tick: Tick | None = None
+    onset: Callable[[Row, Row], int] | None = None

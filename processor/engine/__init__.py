@@ -1,0 +1,1 @@
+"""One partition's memory: samples in, case events out."""

@@ -1,0 +1,1 @@
+"""Rules: the file a data engineer writes, checked and compiled."""

@@ -1,0 +1,1 @@
+"""What tests of the watch stand on, shipped for those who extend it."""

@@ -1,0 +1,1 @@
+"""Key sets: what each issuer publishes, held as immutable snapshots that a request reads without waiting."""

@@ -24,6 +24,7 @@ DEADLINE_SECONDS = 5.0
 
 _MAX_HEADER_BYTES = 32768
 _MAX_ETAG = 256
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _JSON_TYPE = re.compile(r"application/([a-z0-9.-]+\+)?json", re.IGNORECASE)
 _MAX_AGE = re.compile(r"(?:^|[,\s])max-age=\"?(\d{1,9})\b", re.IGNORECASE)
 _NO_STORE = re.compile(r"(?:^|[,\s])no-(?:store|cache)\b", re.IGNORECASE)
@@ -122,7 +123,7 @@ class HttpSource:
         max_age = _max_age(cache_control)
         if response.status == http.client.NOT_MODIFIED and etag is not None:
             return Answer(None, etag, max_age)
-        if 300 <= response.status < 400:  # noqa: PLR2004 - the class of status codes, RFC 9110 §15.4
+        if response.status in _REDIRECTS:
             raise KeySetError(f"{self._host}: answered {response.status}; redirects are not followed")
         if response.status != http.client.OK:
             raise KeySetError(f"{self._host}: answered {response.status}, expected 200")
@@ -177,7 +178,7 @@ class _BoundedReader(io.RawIOBase):
         count = self._sock.recv_into(buffer)
         self._budget -= count
         if self._budget < 0:
-            raise http.client.HTTPException(f"sent more than {MAX_BYTES} bytes")
+            raise KeySetError(f"the answer has more than {MAX_BYTES} bytes and {_MAX_HEADER_BYTES} of header")
         return count
 
 

@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import sys
 import threading
 from collections.abc import Mapping
 from enum import Enum, auto
@@ -71,7 +72,7 @@ class KeyServer:
         self.paths: dict[str, bytes] = {}
         self.requests: list[dict[str, str]] = []
         self._released = threading.Event()
-        self._server = http.server.ThreadingHTTPServer(
+        self._server = _Server(
             ("127.0.0.1", 0), _handler(self), bind_and_activate=False
         )
         self._server.daemon_threads = False  # closing waits for every handler
@@ -108,6 +109,14 @@ class KeyServer:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    """Says nothing about clients that hang up, which is what a bad answer is for."""
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type] # only printed
 
 
 def _handler(server: KeyServer) -> type[http.server.BaseHTTPRequestHandler]:

@@ -88,7 +88,7 @@ class Chart {
     draw(svg, "path", { class: "area", d: area });
     for (const limit of near) {
       draw(svg, "line", { class: "limit", x1: MARGIN.left, x2: width - MARGIN.right, y1: y(limit.value), y2: y(limit.value) });
-      draw(svg, "text", { class: "limit-label", x: width - MARGIN.right - 4, y: y(limit.value) - 5, "text-anchor": "end" }, limit.label);
+      draw(svg, "text", { class: "limit-label", x: MARGIN.left + 4, y: y(limit.value) - 5 }, limit.label);
     }
     draw(svg, "path", { class: "value", d: path });
     for (const mark of series.marks) {

@@ -1,0 +1,1 @@
+"""Doors into brokers: each speaks one broker's own interface and asks the gate."""

@@ -1,0 +1,653 @@
+/*
+ * The door in Mosquitto: loads libpython, asks authplugin.brokers.mosquitto.plugin, and trusts it
+ * only so far.
+ *
+ * This file is the security boundary. Whatever Python does (raise, return nonsense, fail to start),
+ * the answer is "no" unless it is the exact magic verdict, and an asset id is checked here again
+ * before the broker's acl_file patterns may use it. docs/review-shim.md is the checklist it is
+ * reviewed by, docs/adr/0003 says why it has this shape.
+ *
+ * No Python and no Mosquitto header is needed: libpython is opened at run time by path, through
+ * functions of the stable ABI (PEP 384) and three older ones that every CPython exports, and the
+ * broker's plugin interface (version 5, mosquitto_broker.h) is declared below. So one binary serves
+ * every CPython since 3.10 and every Mosquitto 2.x, and plain `cc` builds it.
+ *
+ * Threads: the broker calls everything here on its only thread. Python's other threads (key
+ * refresher, metrics) run while the broker waits: the GIL is held only inside ask().
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define EXPORT __attribute__((visibility("default")))
+
+/* ---- Mosquitto's plugin interface, version 5 ---------------------------------------------- */
+
+enum { PLUGIN_VERSION = 5 };
+enum { EVT_RELOAD = 1, EVT_ACL_CHECK = 2, EVT_BASIC_AUTH = 3, EVT_TICK = 9, EVT_DISCONNECT = 10 };
+enum { ACL_WRITE = 2, ACL_SUBSCRIBE = 4 };
+enum { ERR_SUCCESS = 0, ERR_AUTH = 11, ERR_ACL_DENIED = 12, ERR_UNKNOWN = 13, ERR_PLUGIN_DEFER = 17 };
+enum { LOG_NOTICE = 2, LOG_WARNING = 4, LOG_ERR = 8 };
+
+struct mosquitto;
+struct mosquitto_opt { char *key; char *value; };
+
+struct evt_acl_check {
+	void *future;
+	struct mosquitto *client;
+	const char *topic;
+	const void *payload;
+	void *properties;
+	int access;
+	uint32_t payloadlen;
+	uint8_t qos;
+	bool retain;
+	void *future2[4];
+};
+
+struct evt_basic_auth {
+	void *future;
+	struct mosquitto *client;
+	char *username;
+	char *password;
+	void *future2[4];
+};
+
+struct evt_tick {
+	void *future;
+	long now_ns;
+	long next_ns;
+	time_t now_s;
+	time_t next_s;
+	void *future2[4];
+};
+
+struct evt_disconnect {
+	void *future;
+	struct mosquitto *client;
+	int reason;
+	void *future2[4];
+};
+
+typedef int (*callback_fn)(int event, void *event_data, void *userdata);
+
+extern int mosquitto_callback_register(void *identifier, int event, callback_fn, const void *, void *userdata);
+extern int mosquitto_callback_unregister(void *identifier, int event, callback_fn, const void *);
+extern void mosquitto_log_printf(int level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+extern const char *mosquitto_client_address(const struct mosquitto *);
+extern const char *mosquitto_client_id(const struct mosquitto *);
+extern const char *mosquitto_client_username(const struct mosquitto *);
+extern int mosquitto_set_username(struct mosquitto *, const char *username);
+extern int mosquitto_kick_client_by_clientid(const char *client_id, bool with_will);
+
+/* ---- libpython, by name -------------------------------------------------------------------- */
+
+typedef void PyObject;
+
+/* name, result, arguments. Sizes are Py_ssize_t, which is ptrdiff_t. */
+#define PYTHON_FUNCTIONS(X) \
+	X(Py_GetVersion, const char *, (void)) \
+	X(Py_IsInitialized, int, (void)) \
+	X(Py_InitializeEx, void, (int)) \
+	X(PyEval_SaveThread, void *, (void)) \
+	X(PyGILState_Ensure, int, (void)) \
+	X(PyGILState_Release, void, (int)) \
+	X(PyRun_SimpleString, int, (const char *)) \
+	X(PyImport_AddModule, PyObject *, (const char *)) \
+	X(PyImport_ImportModule, PyObject *, (const char *)) \
+	X(PyObject_GetAttrString, PyObject *, (PyObject *, const char *)) \
+	X(PyObject_Call, PyObject *, (PyObject *, PyObject *, PyObject *)) \
+	X(PyObject_Str, PyObject *, (PyObject *)) \
+	X(PyUnicode_AsUTF8String, PyObject *, (PyObject *)) \
+	X(PyUnicode_FromString, PyObject *, (const char *)) \
+	X(PyBytes_FromStringAndSize, PyObject *, (const char *, ptrdiff_t)) \
+	X(PyBytes_AsStringAndSize, int, (PyObject *, char **, ptrdiff_t *)) \
+	X(PyLong_FromVoidPtr, PyObject *, (void *)) \
+	X(PyLong_FromLong, PyObject *, (long)) \
+	X(PyLong_AsLong, long, (PyObject *)) \
+	X(PyTuple_New, PyObject *, (ptrdiff_t)) \
+	X(PyTuple_SetItem, int, (PyObject *, ptrdiff_t, PyObject *)) \
+	X(PyTuple_GetItem, PyObject *, (PyObject *, ptrdiff_t)) \
+	X(PyTuple_Size, ptrdiff_t, (PyObject *)) \
+	X(PyErr_Occurred, PyObject *, (void)) \
+	X(PyErr_Clear, void, (void)) \
+	X(PyErr_Fetch, void, (PyObject **, PyObject **, PyObject **)) \
+	X(PyErr_NormalizeException, void, (PyObject **, PyObject **, PyObject **)) \
+	X(Py_IncRef, void, (PyObject *)) \
+	X(Py_DecRef, void, (PyObject *))
+
+#define DECLARE(name, result, arguments) result (*name) arguments;
+static struct { PYTHON_FUNCTIONS(DECLARE) } py;
+
+/* ---- What Python says at the start, and what is kept of it ----------------------------------- */
+
+/* Verdicts. No exception, default or truth value equals one of these by accident. */
+enum { ALLOW = 0x600D, DEFER = 0x600E };
+/* An effect is (code, bytes): a log level with its line, or this with a client id to disconnect. */
+enum { KICK = 0x4B };
+
+enum {
+	ASSET_LENGTH = 64,     /* authplugin.jose.identity: an asset id is [A-Za-z0-9_-]{1,64} */
+	PASSWORD_LENGTH = 8193, /* one more than the gate accepts: it says too_long, and no more is copied */
+	NAME_LENGTH = 128,
+	SERVICES = 64,
+	ROADS = 16,
+};
+
+/* Topics a device may publish to: `before` <asset id> `after`, exactly or with anything below. */
+struct road {
+	char before[NAME_LENGTH];
+	char after[NAME_LENGTH];
+	size_t before_length;
+	size_t after_length;
+	bool below;   /* the template ends in "/#" */
+	bool retain;  /* messages there may be retained */
+};
+
+static struct {
+	bool started;
+	void *identifier;
+	PyObject *authenticate, *authorize, *tick, *disconnect, *reload, *stop;
+	char services[SERVICES][NAME_LENGTH];
+	size_t service_count;
+	struct road roads[ROADS];
+	size_t road_count;
+	time_t last_tick;
+} gate;
+
+static bool is_service(const char *username)
+{
+	if(!username) return false;
+	for(size_t i = 0; i < gate.service_count; i++){
+		if(!strcmp(gate.services[i], username)) return true;
+	}
+	return false;
+}
+
+static bool is_asset(const char *text, ptrdiff_t length)
+{
+	if(length < 1 || length > ASSET_LENGTH) return false;
+	for(ptrdiff_t i = 0; i < length; i++){
+		char c = text[i];
+		bool safe = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+		if(!safe) return false;
+	}
+	return true;
+}
+
+/* ---- Talking to Python; the GIL is held in all of these --------------------------------------- */
+
+static PyObject *bytes_or_none(const char *text, size_t limit)
+{
+	if(!text) return py.PyTuple_New(0); /* an empty tuple stands for "not sent": never equal to bytes */
+	return py.PyBytes_FromStringAndSize(text, (ptrdiff_t)strnlen(text, limit));
+}
+
+/* Takes over the references in `arguments`, also when it fails. NULL with an exception set on failure. */
+static PyObject *call(PyObject *function, PyObject **arguments, int count)
+{
+	PyObject *tuple = py.PyTuple_New(count);
+	bool complete = tuple != NULL;
+	for(int i = 0; i < count; i++){
+		if(!arguments[i]) complete = false;
+		else if(!tuple) py.Py_DecRef(arguments[i]);
+		else py.PyTuple_SetItem(tuple, i, arguments[i]);
+	}
+	PyObject *result = complete && function ? py.PyObject_Call(function, tuple, NULL) : NULL;
+	if(tuple) py.Py_DecRef(tuple);
+	return result;
+}
+
+/* Logs the exception in flight and clears it. `values` only where no client's bytes can be in it. */
+static void log_exception(const char *what, bool values)
+{
+	PyObject *type = NULL, *value = NULL, *trace = NULL, *name = NULL, *text = NULL;
+	char *shown = NULL;
+	ptrdiff_t length;
+
+	py.PyErr_Fetch(&type, &value, &trace);
+	py.PyErr_NormalizeException(&type, &value, &trace);
+	if(values && value) name = py.PyObject_Str(value);
+	else if(type) name = py.PyObject_GetAttrString(type, "__name__");
+	if(name) text = py.PyUnicode_AsUTF8String(name);
+	if(!text || py.PyBytes_AsStringAndSize(text, &shown, &length)) shown = NULL;
+	mosquitto_log_printf(LOG_ERR, "authplugin: %s: %s", what, shown ? shown : "no answer");
+	if(text) py.Py_DecRef(text);
+	if(name) py.Py_DecRef(name);
+	if(type) py.Py_DecRef(type);
+	if(value) py.Py_DecRef(value);
+	if(trace) py.Py_DecRef(trace);
+	py.PyErr_Clear();
+}
+
+/* Bytes without NUL at `index` of a tuple; NULL when it is anything else. Borrowed from the tuple. */
+static const char *text_at(PyObject *tuple, ptrdiff_t index, ptrdiff_t *length)
+{
+	char *text = NULL;
+	PyObject *item = py.PyTuple_GetItem(tuple, index);
+	/* With a length pointer NUL bytes pass, so they are looked for here. */
+	if(!item || py.PyBytes_AsStringAndSize(item, &text, length) || strlen(text) != (size_t)*length){
+		py.PyErr_Clear();
+		return NULL;
+	}
+	return text;
+}
+
+/* The integer at `index` of a tuple; -1 when it is anything else. */
+static long number_at(PyObject *tuple, ptrdiff_t index)
+{
+	PyObject *item = py.PyTuple_GetItem(tuple, index);
+	long number = item ? py.PyLong_AsLong(item) : -1;
+	if(py.PyErr_Occurred()){
+		py.PyErr_Clear();
+		return -1;
+	}
+	return number;
+}
+
+static void perform(PyObject *effects)
+{
+	ptrdiff_t length, count = py.PyTuple_Size(effects);
+	py.PyErr_Clear();
+	for(ptrdiff_t i = 0; i < count; i++){
+		PyObject *effect = py.PyTuple_GetItem(effects, i);
+		if(py.PyTuple_Size(effect) != 2){
+			py.PyErr_Clear();
+			continue;
+		}
+		long code = number_at(effect, 0);
+		const char *text = text_at(effect, 1, &length);
+		if(!text) continue;
+		/* A kick calls back into on_disconnect at once; `effects` is still ours then. */
+		if(code == KICK) mosquitto_kick_client_by_clientid(text, false);
+		else if(code == LOG_NOTICE || code == LOG_WARNING || code == LOG_ERR) mosquitto_log_printf((int)code, "authplugin: %s", text);
+	}
+}
+
+/*
+ * Asks Python and performs its effects. The answer must be (verdict, asset id, effects); anything
+ * else is 0, which no caller takes for a yes. On ALLOW `asset` holds a safe asset id; others pass
+ * NULL for it.
+ */
+static long ask(PyObject *function, const char *what, PyObject **arguments, int count, char *asset)
+{
+	long verdict = 0;
+	ptrdiff_t length;
+
+	PyObject *answer = call(function, arguments, count);
+	if(!answer || py.PyTuple_Size(answer) != 3){
+		log_exception(what, false);
+	}else{
+		verdict = number_at(answer, 0);
+		if(asset && verdict == ALLOW){
+			const char *text = text_at(answer, 1, &length);
+			if(text && is_asset(text, length)) memcpy(asset, text, (size_t)length + 1);
+			else verdict = 0;
+		}
+		perform(py.PyTuple_GetItem(answer, 2));
+	}
+	if(answer) py.Py_DecRef(answer);
+	return verdict;
+}
+
+/* ---- What the broker asks ----------------------------------------------------------------------- */
+
+static int on_basic_auth(int event, void *event_data, void *userdata)
+{
+	struct evt_basic_auth *e = event_data;
+	char asset[ASSET_LENGTH + 1] = "";
+	(void)event;
+	(void)userdata;
+
+	int gil = py.PyGILState_Ensure();
+	PyObject *arguments[] = {
+		py.PyLong_FromVoidPtr(e->client),
+		bytes_or_none(mosquitto_client_id(e->client), SIZE_MAX / 2),
+		bytes_or_none(e->username, SIZE_MAX / 2),
+		bytes_or_none(e->password, PASSWORD_LENGTH),
+		bytes_or_none(mosquitto_client_address(e->client), NAME_LENGTH),
+	};
+	long verdict = ask(gate.authenticate, "refused a client, the gate failed", arguments, 5, asset);
+	py.PyGILState_Release(gil);
+
+	/* Only a service account may go on to the password file, and no asset may be called like one. */
+	if(verdict == DEFER && is_service(e->username)) return ERR_PLUGIN_DEFER;
+	if(verdict != ALLOW || is_service(asset) || is_service(e->username)) return ERR_AUTH;
+	if(e->username && !strcmp(e->username, asset)) return ERR_SUCCESS;
+	/* Frees e->username: it is not touched after this. `asset` is a copy of our own. */
+	return mosquitto_set_username(e->client, asset) == ERR_SUCCESS ? ERR_SUCCESS : ERR_AUTH;
+}
+
+/* Whether a device publishes where every device may; the acl_file still has the last word. */
+static bool on_a_road(const char *asset, const char *topic, bool retain)
+{
+	size_t length = strlen(asset);
+	for(size_t i = 0; i < gate.road_count; i++){
+		const struct road *road = &gate.roads[i];
+		if(retain && !road->retain) continue;
+		if(strncmp(topic, road->before, road->before_length)) continue;
+		const char *rest = topic + road->before_length;
+		if(strncmp(rest, asset, length)) continue;
+		rest += length;
+		if(strncmp(rest, road->after, road->after_length)) continue;
+		rest += road->after_length;
+		if(*rest == '\0' || (road->below && *rest == '/')) return true;
+	}
+	return false;
+}
+
+static int on_acl_check(int event, void *event_data, void *userdata)
+{
+	struct evt_acl_check *e = event_data;
+	(void)event;
+	(void)userdata;
+
+	/* Deliveries and unsubscribes are the acl_file's; deferring to nobody is a refusal. */
+	if(e->access != ACL_SUBSCRIBE && e->access != ACL_WRITE) return ERR_PLUGIN_DEFER;
+	const char *username = mosquitto_client_username(e->client);
+	if(!username || !e->topic) return ERR_ACL_DENIED;
+	if(is_service(username)) return ERR_PLUGIN_DEFER;
+	if(e->access == ACL_WRITE && on_a_road(username, e->topic, e->retain)) return ERR_PLUGIN_DEFER;
+
+	int gil = py.PyGILState_Ensure();
+	PyObject *arguments[] = {
+		py.PyLong_FromVoidPtr(e->client),
+		bytes_or_none(username, SIZE_MAX / 2),
+		py.PyLong_FromLong(e->access),
+		bytes_or_none(e->topic, SIZE_MAX / 2),
+		py.PyLong_FromLong(e->retain),
+	};
+	long verdict = ask(gate.authorize, "refused a topic, the gate failed", arguments, 5, NULL);
+	py.PyGILState_Release(gil);
+	return verdict == ALLOW ? ERR_PLUGIN_DEFER : ERR_ACL_DENIED;
+}
+
+static int on_tick(int event, void *event_data, void *userdata)
+{
+	struct evt_tick *e = event_data;
+	(void)event;
+	(void)userdata;
+
+	/* 2.1 sleeps until somebody wants to be woken; 2.0 ignores this. */
+	e->next_s = 1;
+	time_t now = time(NULL);
+	/* The broker calls this at every turn of its loop: tens of thousands a second under load. */
+	if(now == gate.last_tick) return ERR_SUCCESS;
+	gate.last_tick = now;
+	int gil = py.PyGILState_Ensure();
+	ask(gate.tick, "the gate failed at its tick", NULL, 0, NULL);
+	py.PyGILState_Release(gil);
+	return ERR_SUCCESS;
+}
+
+static int on_disconnect(int event, void *event_data, void *userdata)
+{
+	struct evt_disconnect *e = event_data;
+	(void)event;
+	(void)userdata;
+
+	int gil = py.PyGILState_Ensure();
+	PyObject *arguments[] = {py.PyLong_FromVoidPtr(e->client)};
+	ask(gate.disconnect, "the gate failed to end a session", arguments, 1, NULL);
+	py.PyGILState_Release(gil);
+	return ERR_SUCCESS;
+}
+
+static int on_reload(int event, void *event_data, void *userdata)
+{
+	(void)event;
+	(void)event_data;
+	(void)userdata;
+
+	int gil = py.PyGILState_Ensure();
+	ask(gate.reload, "the gate failed to reload", NULL, 0, NULL);
+	py.PyGILState_Release(gil);
+	return ERR_SUCCESS;
+}
+
+/* ---- Start -------------------------------------------------------------------------------------- */
+
+extern char **environ;
+
+/*
+ * PyConfig has no stable layout, so the interpreter is isolated by what every CPython obeys: no
+ * PYTHON* variable but the three we set, no `site` (so no user site, no distribution's packages),
+ * no search along PATH because PYTHONHOME answers it, no current directory. The broker's own
+ * environment is put back afterwards.
+ */
+static void initialise(void *library, const char *home)
+{
+	char **saved = environ;
+	size_t count = 0, kept = 0;
+	while(saved[count]) count++;
+	char **clean = calloc(count + 1, sizeof(char *));
+	if(!clean) return;
+	for(size_t i = 0; i < count; i++){
+		if(strncmp(saved[i], "PYTHON", 6)) clean[kept++] = saved[i];
+	}
+	environ = clean;
+	int *no_site = dlsym(library, "Py_NoSiteFlag");
+	if(no_site) *no_site = 1;
+	bool set = !setenv("PYTHONHOME", home, 1) && !setenv("PYTHONNOUSERSITE", "1", 1) && !setenv("PYTHONSAFEPATH", "1", 1);
+	if(set) py.Py_InitializeEx(0); /* 0: the broker keeps its own signal handlers */
+	/* glibc may have moved `environ` to an array of its own, or kept `clean` in use: neither is freed. */
+	environ = saved;
+}
+
+static const char ENTER[] =
+	"import sys, site\n"
+	"def enter(*places):\n"
+	"    sys.path[:] = [p for p in sys.path if p and not p.rstrip('/').endswith(('site-packages', 'dist-packages'))]\n"
+	"    for place in places:\n"
+	"        site.addsitedir(place)\n"
+	"    sys.setswitchinterval(1e-4)\n";
+
+static bool load(const char *path)
+{
+	/* GLOBAL: extension modules look their Python up there. NODELETE: Python is never unloaded. */
+	void *library = dlopen(path, RTLD_NOW | RTLD_GLOBAL | RTLD_NODELETE);
+	if(!library){
+		mosquitto_log_printf(LOG_ERR, "authplugin: cannot load Python: %s; run `authplugin mosquitto build` again "
+				"and use the plugin_opt lines it prints", dlerror());
+		return false;
+	}
+#define FIND(name, result, arguments) \
+	*(void **)&py.name = dlsym(library, #name); \
+	if(!py.name){ \
+		mosquitto_log_printf(LOG_ERR, "authplugin: %s has no " #name ": not a shared library of CPython 3.10 or later", path); \
+		return false; \
+	}
+	PYTHON_FUNCTIONS(FIND)
+	return true;
+}
+
+static bool readable_standard_library(const char *home)
+{
+	char path[4096];
+	int major = 0, minor = 0;
+	static const char *const folders[] = {"lib", "lib64"};
+	if(sscanf(py.Py_GetVersion(), "%d.%d", &major, &minor) != 2) return false;
+	for(size_t i = 0; i < 2; i++){
+		int length = snprintf(path, sizeof(path), "%s/%s/python%d.%d/encodings/__init__.py", home, folders[i], major, minor);
+		if(length > 0 && (size_t)length < sizeof(path) && !access(path, R_OK)) return true;
+	}
+	/* Python itself would abort the process here, with a text that says less. */
+	mosquitto_log_printf(LOG_ERR, "authplugin: plugin_opt_python_home: found %s, expected a folder with "
+			"lib/python%d.%d that the broker's user (uid %d) may read", home, major, minor, (int)geteuid());
+	return false;
+}
+
+/* Keeps what the shim itself needs of (verdict, plugin, services, roads); roads as (before, after, below, retain). */
+static bool keep(PyObject *answer)
+{
+	PyObject *plugin = py.PyTuple_GetItem(answer, 1);
+	PyObject *services = py.PyTuple_GetItem(answer, 2);
+	PyObject *roads = py.PyTuple_GetItem(answer, 3);
+	ptrdiff_t length, count;
+
+	count = py.PyTuple_Size(services);
+	if(count < 0 || count > SERVICES) return false;
+	for(ptrdiff_t i = 0; i < count; i++){
+		const char *name = text_at(services, i, &length);
+		if(!name || length < 1 || length >= NAME_LENGTH) return false;
+		memcpy(gate.services[gate.service_count++], name, (size_t)length + 1);
+	}
+	count = py.PyTuple_Size(roads);
+	if(count < 0 || count > ROADS) return false;
+	for(ptrdiff_t i = 0; i < count; i++){
+		PyObject *item = py.PyTuple_GetItem(roads, i);
+		if(py.PyTuple_Size(item) != 4) return false;
+		struct road *road = &gate.roads[gate.road_count];
+		const char *before = text_at(item, 0, &length);
+		if(!before || length >= NAME_LENGTH) return false;
+		memcpy(road->before, before, (size_t)length + 1);
+		road->before_length = (size_t)length;
+		const char *after = text_at(item, 1, &length);
+		if(!after || length >= NAME_LENGTH) return false;
+		memcpy(road->after, after, (size_t)length + 1);
+		road->after_length = (size_t)length;
+		road->below = number_at(item, 2) == 1;
+		road->retain = number_at(item, 3) == 1;
+		gate.road_count++;
+	}
+	gate.authenticate = py.PyObject_GetAttrString(plugin, "authenticate");
+	gate.authorize = py.PyObject_GetAttrString(plugin, "authorize");
+	gate.tick = py.PyObject_GetAttrString(plugin, "tick");
+	gate.disconnect = py.PyObject_GetAttrString(plugin, "disconnect");
+	gate.reload = py.PyObject_GetAttrString(plugin, "reload");
+	gate.stop = py.PyObject_GetAttrString(plugin, "stop");
+	return gate.authenticate && gate.authorize && gate.tick && gate.disconnect && gate.reload && gate.stop;
+}
+
+static bool start(const char *site, const char *config)
+{
+	PyObject *main_module, *enter = NULL, *module = NULL, *function = NULL, *answer = NULL;
+	bool good = false;
+
+	if(!py.PyRun_SimpleString(ENTER)){
+		main_module = py.PyImport_AddModule("__main__");
+		enter = main_module ? py.PyObject_GetAttrString(main_module, "enter") : NULL;
+	}
+	PyObject *places[] = {py.PyUnicode_FromString(site)};
+	PyObject *entered = call(enter, places, 1);
+	if(entered) module = py.PyImport_ImportModule("authplugin.brokers.mosquitto.plugin");
+	if(!module){
+		mosquitto_log_printf(LOG_ERR, "authplugin: plugin_opt_python_site: found %s, expected the site-packages folder that "
+				"assetgate is installed in, readable by the broker's user (uid %d)", site, (int)geteuid());
+		log_exception("cannot import the gate", true);
+	}else{
+		function = py.PyObject_GetAttrString(module, "start");
+		PyObject *arguments[] = {py.PyBytes_FromStringAndSize(config, (ptrdiff_t)strlen(config))};
+		answer = call(function, arguments, 1);
+		if(answer && py.PyTuple_Size(answer) == 4 && number_at(answer, 0) == ALLOW) good = keep(answer);
+		if(!good){
+			ptrdiff_t length;
+			const char *text = answer && py.PyTuple_Size(answer) == 2 ? text_at(answer, 1, &length) : NULL;
+			if(text) mosquitto_log_printf(LOG_ERR, "authplugin: %s", text);
+			else log_exception("the gate did not start", true);
+		}
+	}
+	if(answer) py.Py_DecRef(answer);
+	if(function) py.Py_DecRef(function);
+	if(module) py.Py_DecRef(module);
+	if(entered) py.Py_DecRef(entered);
+	if(enter) py.Py_DecRef(enter);
+	py.PyErr_Clear();
+	return good;
+}
+
+static const struct { int event; callback_fn callback; } CALLBACKS[] = {
+	{EVT_BASIC_AUTH, on_basic_auth},
+	{EVT_ACL_CHECK, on_acl_check},
+	{EVT_TICK, on_tick},
+	{EVT_DISCONNECT, on_disconnect},
+	{EVT_RELOAD, on_reload},
+};
+enum { CALLBACK_COUNT = sizeof(CALLBACKS) / sizeof(CALLBACKS[0]) };
+
+static int refuse(void)
+{
+	mosquitto_log_printf(LOG_ERR, "authplugin: the broker does not start without its gate");
+	return ERR_UNKNOWN;
+}
+
+EXPORT int mosquitto_plugin_version(int supported_version_count, const int *supported_versions)
+{
+	for(int i = 0; i < supported_version_count; i++){
+		if(supported_versions[i] == PLUGIN_VERSION) return PLUGIN_VERSION;
+	}
+	return -1;
+}
+
+EXPORT int mosquitto_plugin_init(void *identifier, void **userdata, struct mosquitto_opt *options, int option_count)
+{
+	const char *libpython = NULL, *home = NULL, *site = NULL, *config = NULL;
+	(void)userdata;
+
+	/* One image, one interpreter: a second `plugin` line would replace the first one's gate. */
+	if(gate.started){
+		mosquitto_log_printf(LOG_ERR, "authplugin: this plugin is configured twice: keep one `plugin` line, before the listeners");
+		return refuse();
+	}
+	gate.started = true;
+	for(int i = 0; i < option_count; i++){
+		const char *key = options[i].key;
+		const char **slot = !strcmp(key, "libpython") ? &libpython : !strcmp(key, "python_home") ? &home
+			: !strcmp(key, "python_site") ? &site : !strcmp(key, "config_file") ? &config : NULL;
+		if(!slot){
+			mosquitto_log_printf(LOG_ERR, "authplugin: plugin_opt_%s: found an unknown option, expected libpython, "
+					"python_home, python_site or config_file", key);
+			return refuse();
+		}
+		*slot = options[i].value;
+	}
+	if(!libpython || !home || !site || !config){
+		mosquitto_log_printf(LOG_ERR, "authplugin: plugin_opt_%s: found nothing, expected the line that `authplugin mosquitto build` prints",
+				!libpython ? "libpython" : !home ? "python_home" : !site ? "python_site" : "config_file");
+		return refuse();
+	}
+	if(!load(libpython)) return refuse();
+	if(py.Py_IsInitialized()){
+		mosquitto_log_printf(LOG_ERR, "authplugin: another plugin of this broker already runs Python: use one of them");
+		return refuse();
+	}
+	if(!readable_standard_library(home)) return refuse();
+	initialise(dlopen(libpython, RTLD_NOW | RTLD_NOLOAD), home);
+	if(!py.Py_IsInitialized()) return refuse();
+	bool good = start(site, config);
+	/* From here on Python's own threads run whenever the broker waits. */
+	py.PyEval_SaveThread();
+	if(!good) return refuse();
+
+	gate.identifier = identifier;
+	for(int i = 0; i < CALLBACK_COUNT; i++){
+		if(mosquitto_callback_register(identifier, CALLBACKS[i].event, CALLBACKS[i].callback, NULL, NULL)){
+			mosquitto_log_printf(LOG_ERR, "authplugin: the broker does not take callback %d", CALLBACKS[i].event);
+			return refuse();
+		}
+	}
+	return ERR_SUCCESS;
+}
+
+EXPORT int mosquitto_plugin_cleanup(void *userdata, struct mosquitto_opt *options, int option_count)
+{
+	(void)userdata;
+	(void)options;
+	(void)option_count;
+	if(!gate.identifier) return ERR_SUCCESS;
+	for(int i = 0; i < CALLBACK_COUNT; i++){
+		mosquitto_callback_unregister(gate.identifier, CALLBACKS[i].event, CALLBACKS[i].callback, NULL);
+	}
+	/* Python is asked to stop its threads and is never finalised: the process ends now anyway. */
+	int gil = py.PyGILState_Ensure();
+	ask(gate.stop, "the gate failed to stop", NULL, 0, NULL);
+	py.PyGILState_Release(gil);
+	return ERR_SUCCESS;
+}

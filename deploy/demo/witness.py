@@ -1,0 +1,167 @@
+"""What arrived on Kafka: the story's witness of every topic, which also feeds the status page."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+from deploy.demo.casebook import CaseBook, CloudEvent, Entry, milliseconds
+from deploy.demo.page.board import Board, Case, StreamCounts
+from deploy.demo.topics import Record
+
+TELEMETRY = "asset.telemetry.v1"
+TOKENS = "asset.tokens.v1"
+CASES = "asset.cases.v1"
+DEAD = "asset.telemetry.dead.v1"
+TOPICS = (TOKENS, TELEMETRY, CASES, DEAD)
+
+#: Header of a control record of the bridge, which is no telemetry.
+_HEARTBEAT = "hb"
+_TAIL = "t"
+
+
+class Witness:
+    """Takes every record of `TOPICS`, once, and keeps what the story is judged by.
+
+    Args:
+        board: the status page's memory.
+        devices: asset id → name.
+        metrics: rule id → metric it looks at, ``""`` when it looks at none.
+        titles: rule id → what it finds, for a person.
+        now: seconds since the epoch.
+        on_case: called with each newly opened case.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        *,
+        devices: Mapping[str, str],
+        metrics: Mapping[str, str],
+        titles: Mapping[str, str],
+        now: Callable[[], float],
+        on_case: Callable[[Entry], None],
+    ) -> None:
+        self.book = CaseBook()
+        self.tokens: list[dict[str, object]] = []
+        self.token_keys: list[bytes | None] = []
+        self.telemetry: Counter[str] = Counter()
+        self.dead: list[tuple[str, str]] = []
+        self.heartbeats = 0
+        self._samples = 0
+        self._board = board
+        self._devices = devices
+        self._metrics = metrics
+        self._titles = titles
+        self._now = now
+        self._on_case = on_case
+
+    def handle(self, record: Record) -> None:
+        """Take one record."""
+        if record.topic == TELEMETRY:
+            self._take_telemetry(record)
+        elif record.topic == CASES:
+            self._take_case(record)
+        elif record.topic == TOKENS:
+            self.tokens.append(json.loads(record.value or b"null"))
+            self.token_keys.append(record.key)
+        elif record.topic == DEAD:
+            headers = dict(record.headers)
+            self.dead.append((_text(record.key), _text(headers.get("reason"))))
+        self._board.stream = StreamCounts(samples=self._samples, dead=len(self.dead))
+
+    def _take_telemetry(self, record: Record) -> None:
+        headers = dict(record.headers)
+        if _HEARTBEAT in headers:
+            self.heartbeats += 1
+            return
+        asset = _text(record.key)
+        self.telemetry[asset] += 1
+        if not _text(headers.get(_TAIL)).startswith("telemetry"):
+            return
+        # A page must not trip over what a device sends: what cannot be read is the worker's to refuse.
+        for time, metric, value, unit in samples(record):
+            self._samples += 1
+            self._board.sample(asset, metric, time, value, unit)
+
+    def _take_case(self, record: Record) -> None:
+        known = len(self.book.cases)
+        entry = self.book.add(record, self._now())
+        if entry is None:
+            return
+        self._board.case(self.shown(entry))
+        if len(self.book.cases) > known:
+            self._on_case(entry)
+
+    def shown(self, entry: Entry) -> Case:
+        """The case as the page tells it."""
+        data = entry.opened.data
+        closed = entry.closed()
+        return Case(
+            id=data.caseId,
+            kind=entry.kind,
+            title=data.title or self._titles.get(data.rule.id, data.rule.id),
+            asset=entry.asset,
+            device=self._devices.get(entry.asset, ""),
+            metric=self._metrics.get(data.rule.id, ""),
+            severity=data.severity,
+            seen=quantity(data.seen, data.unit),
+            expected=quantity(data.expected, data.unit),
+            rule=data.rule.id,
+            version=str(data.rule.version),
+            since=milliseconds(data.window.from_),
+            opened=milliseconds(entry.opened.time),
+            closed=milliseconds(closed.time) if closed else None,
+            evidence=tuple(evidence(item) for item in data.evidence),
+            took=took(entry),
+        )
+
+
+def took(entry: Entry) -> float:
+    """Seconds from the publish of the newest sample the case stands on to its arrival here."""
+    return max(0.0, entry.arrived - decisive(entry.opened) / 1000)
+
+
+def decisive(event: CloudEvent) -> int:
+    """Event time, ms, of the newest sample in the evidence; the event's own when it holds none."""
+    times = (item.get("t") for item in event.data.evidence)
+    return max(
+        (milliseconds(time) for time in times if isinstance(time, int | str)),
+        default=milliseconds(event.time),
+    )
+
+
+def samples(record: Record) -> list[tuple[int, str, float, str]]:
+    """``(event time ms, metric, value, unit)`` of every sample that a page can draw; empty for garbage."""
+    try:
+        body = json.loads(record.value or b"")
+    except ValueError:
+        return []
+    found = []
+    for message in body if isinstance(body, list) else [body]:
+        metrics = message.get("metrics") if isinstance(message, dict) else None
+        time = message.get("ts", record.timestamp) if isinstance(message, dict) else None
+        if not isinstance(metrics, dict) or not isinstance(time, int):
+            continue
+        for metric, given in metrics.items():
+            value = given.get("v") if isinstance(given, dict) else given
+            unit = given.get("u", "") if isinstance(given, dict) else ""
+            if isinstance(value, int | float):
+                found.append((time, metric, float(value), str(unit)))
+    return found
+
+
+def quantity(value: float | str | None, unit: str) -> str:
+    """A value with its unit as a person writes it."""
+    if value is None:
+        return "nothing"
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{text} {unit}".strip()
+
+
+def evidence(item: Mapping[str, object]) -> str:
+    """One piece of evidence on one line."""
+    return ", ".join(f"{name} {value}" for name, value in item.items())
+
+
+def _text(raw: bytes | None) -> str:
+    return (raw or b"").decode("utf-8", "replace")

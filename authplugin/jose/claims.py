@@ -5,8 +5,8 @@ from bytes nobody has vouched for, to choose among configured issuers; `parse_cl
 `check_claims` run on verified bytes.
 """
 
-import math
 from collections.abc import Collection, Mapping
+from typing import Annotated
 
 import msgspec
 
@@ -43,7 +43,7 @@ class ClaimNames(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 ASSET_TOKEN = ClaimNames()
 
 
-class Claims(msgspec.Struct, frozen=True):
+class Claims(msgspec.Struct, frozen=True, gc=False):
     """Claims whose form is right; what they say is not judged yet.
 
     Attributes:
@@ -55,7 +55,7 @@ class Claims(msgspec.Struct, frozen=True):
         id: the issuer's own record of this token, or None.
         aid: asset id as written, or None.
         did: device id as written, or None.
-        key_thumbprint: RFC 7638 thumbprint of ``cnf.jwk``, None when no key is bound.
+        cnf: how the bearer can prove possession of a key (RFC 7800), or None.
         all: every claim by name, the above included.
     """
 
@@ -67,8 +67,46 @@ class Claims(msgspec.Struct, frozen=True):
     id: str | None
     aid: str | None
     did: str | None
-    key_thumbprint: str | None
+    cnf: Mapping[str, object] | None
     all: Mapping[str, object]
+
+    @property
+    def key_thumbprint(self) -> str | None:
+        """RFC 7638 thumbprint of ``cnf.jwk``, the device's own key; None when none is bound.
+
+        Computed at each call: a grant needs it once, a refusal never.
+
+        Raises:
+            Refused: ``claims_malformed`` when that key is none, or not a public one.
+        """
+        if self.cnf is None or "jwk" not in self.cnf:
+            return None
+        try:
+            return thumbprint(self.cnf["jwk"])
+        except ValueError as error:
+            raise Refused(Reason.CLAIMS_MALFORMED, f"cnf.jwk {error}") from None
+
+
+_Text = str | msgspec.UnsetType
+# An integer or a finite decimal, never text or true (RFC 7519 §2), and a second a double can hold.
+_Date = (
+    Annotated[int, msgspec.Meta(ge=0, lt=_NUMERIC_DATE_END)]
+    | Annotated[float, msgspec.Meta(ge=0, lt=_NUMERIC_DATE_END)]
+    | msgspec.UnsetType
+)
+_Audiences = str | Annotated[list[str], msgspec.Meta(max_length=_AUDIENCE_LIMIT)] | msgspec.UnsetType
+
+
+class _Registered(msgspec.Struct, frozen=True, gc=False):
+    """The claims whose form is the same for every issuer; a null is a wrong form, not an absence."""
+
+    iss: _Text = msgspec.UNSET
+    aud: _Audiences = msgspec.UNSET
+    nbf: _Date = msgspec.UNSET
+    exp: _Date = msgspec.UNSET
+    iat: _Date = msgspec.UNSET
+    id: _Text = msgspec.UNSET
+    cnf: dict[str, object] | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Issuer(msgspec.Struct):
@@ -105,23 +143,35 @@ def parse_claims(payload: bytes, names: ClaimNames = ASSET_TOKEN) -> Claims:
     """
     try:
         claims = parse_object(payload)
-        iss = _text(claims, "iss")
-        if iss is None:
-            raise Refused(Reason.ISSUER_UNKNOWN, "the token names no issuer")
-        return Claims(
-            iss=iss,
-            aud=_audiences(claims),
-            nbf=_numeric_date(claims, "nbf"),
-            exp=_numeric_date(claims, "exp"),
-            iat=_numeric_date(claims, "iat"),
-            id=_text(claims, "id"),
-            aid=_text(claims, names.asset),
-            did=_text(claims, names.device),
-            key_thumbprint=_confirmation(claims),
-            all=claims,
-        )
+        known = msgspec.convert(claims, _Registered)
+    except msgspec.ValidationError as error:
+        raise Refused(Reason.CLAIMS_MALFORMED, str(error)) from None
     except ValueError as error:
         raise Refused(Reason.CLAIMS_MALFORMED, f"the payload {error}") from None
+    if known.iss is msgspec.UNSET:
+        raise Refused(Reason.ISSUER_UNKNOWN, "the token names no issuer")
+    aud = known.aud
+    return Claims(
+        known.iss,
+        () if aud is msgspec.UNSET else (aud,) if isinstance(aud, str) else tuple(aud),
+        None if known.nbf is msgspec.UNSET else known.nbf,
+        None if known.exp is msgspec.UNSET else known.exp,
+        None if known.iat is msgspec.UNSET else known.iat,
+        None if known.id is msgspec.UNSET else known.id,
+        _text(claims, names.asset),
+        _text(claims, names.device),
+        None if known.cnf is msgspec.UNSET else known.cnf,
+        claims,
+    )
+
+
+def _text(claims: Mapping[str, object], name: str) -> str | None:
+    value = claims.get(name)
+    if isinstance(value, str):
+        return value
+    if name in claims:
+        raise Refused(Reason.CLAIMS_MALFORMED, f"{name} is not a string")
+    return None
 
 
 def check_claims(
@@ -148,11 +198,15 @@ def check_claims(
         Refused: ``not_asset_token exp_missing expired not_yet_valid audience_mismatch
             asset_missing device_missing claims_malformed``.
     """
-    foreign = _FOREIGN.intersection(claims.all).difference((names.asset, names.device))
-    if foreign:
-        raise Refused(Reason.NOT_ASSET_TOKEN, f"{', '.join(sorted(foreign))} marks another kind of token")
+    if not _FOREIGN.isdisjoint(claims.all):
+        foreign = _FOREIGN.intersection(claims.all).difference((names.asset, names.device))
+        if foreign:
+            raise Refused(Reason.NOT_ASSET_TOKEN, f"{', '.join(sorted(foreign))} marks another kind of token")
     _check_time(claims, now, leeway, max_age)
-    if not any(audience in audiences for audience in claims.aud):
+    for audience in claims.aud:
+        if audience in audiences:
+            break
+    else:
         raise Refused(Reason.AUDIENCE_MISMATCH, "no audience of the token is one of ours")
     if not claims.aid:
         raise Refused(Reason.ASSET_MISSING, f"the token has no {names.asset}")
@@ -182,64 +236,12 @@ def _check_time(claims: Claims, now: float, leeway: float, max_age: float | None
         raise Refused(Reason.EXP_MISSING, "the token has no exp, so it would never end")
     if now >= claims.exp + leeway:
         raise Refused(Reason.EXPIRED, f"expired {now - claims.exp:.0f} s ago")
-    if claims.nbf is not None and now < claims.nbf - leeway:
-        raise Refused(Reason.NOT_YET_VALID, f"valid in {claims.nbf - now:.0f} s")
+    begins = max(claims.nbf or 0, claims.iat or 0)
+    if now < begins - leeway:
+        raise Refused(Reason.NOT_YET_VALID, f"valid in {begins - now:.0f} s")
     if max_age is not None:
         issued = claims.iat if claims.iat is not None else claims.nbf
         if issued is None:
             raise Refused(Reason.CLAIMS_MALFORMED, "neither iat nor nbf says how old the token is")
         if now >= issued + max_age + leeway:
-            raise Refused(
-                Reason.EXPIRED, f"issued {now - issued:.0f} s ago, at most {max_age:.0f} s are allowed"
-            )
-
-
-def _text(claims: Mapping[str, object], name: str) -> str | None:
-    value = claims.get(name)
-    if value is None and name not in claims:
-        return None
-    if not isinstance(value, str):
-        raise ValueError(f"has a {name} that is not a string")  # noqa: TRY004 - wrong input, not a wrong call
-    return value
-
-
-def _numeric_date(claims: Mapping[str, object], name: str) -> float | None:
-    """Seconds since the epoch (RFC 7519 §2 NumericDate): a number, never text or true."""
-    value = claims.get(name)
-    if value is None and name not in claims:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"has {'an' if name != 'nbf' else 'a'} {name} that is not a number")  # noqa: TRY004 - as above
-    if not math.isfinite(value) or not 0 <= value < _NUMERIC_DATE_END:
-        raise ValueError(f"has a {name} that is no time")
-    return value
-
-
-def _audiences(claims: Mapping[str, object]) -> tuple[str, ...]:
-    value = claims.get("aud")
-    if value is None and "aud" not in claims:
-        return ()
-    if isinstance(value, str):
-        return (value,)
-    if (
-        isinstance(value, list)
-        and len(value) <= _AUDIENCE_LIMIT
-        and all(isinstance(audience, str) for audience in value)
-    ):
-        return tuple(value)
-    raise ValueError("has an aud that is neither a string nor a list of strings")
-
-
-def _confirmation(claims: Mapping[str, object]) -> str | None:
-    """Thumbprint of the device's own key (RFC 7800 §3.2), for possession only, never for the signature."""
-    if "cnf" not in claims:
-        return None
-    confirmation = claims["cnf"]
-    if not isinstance(confirmation, dict):
-        raise ValueError("has a cnf that is not an object")  # noqa: TRY004 - wrong input, not a wrong call
-    if "jwk" not in confirmation:
-        return None
-    try:
-        return thumbprint(confirmation["jwk"])
-    except ValueError as error:
-        raise ValueError(f"has a cnf.jwk that {error}") from None
+            raise Refused(Reason.EXPIRED, f"issued {now - issued:.0f} s ago, at most {max_age:.0f} s allowed")

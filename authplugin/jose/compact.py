@@ -5,7 +5,6 @@ one spelling: no padding, no white space, and last letters whose unused bits are
 §3.5), so that a digest of the bytes names the token.
 """
 
-import binascii
 from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from typing import TypeGuard
@@ -24,10 +23,18 @@ MAX_HEADER_BYTES = 1024
 MAX_KID_CHARACTERS = 256
 
 _LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-_TO_STANDARD = bytes.maketrans(b"-_", b"+/")
-_PADDING = (b"", b"", b"==", b"=")
-# Letters (of the standard alphabet) whose unused low bits are zero, by length modulo 4: RFC 4648 §3.5.
-_LAST = (frozenset(range(256)), frozenset[int](), frozenset(b"AQgw"), frozenset(b"AEIMQUYcgkosw048"))
+_OUTSIDE = b"!"
+# One pass over the bytes: base64url becomes the standard alphabet, dots stay, all else is outside.
+_TO_STANDARD = bytes(
+    {ord("-"): ord("+"), ord("_"): ord("/")}.get(byte, byte) if byte in _LETTERS + b"." else _OUTSIDE[0]
+    for byte in range(256)
+)
+# By length modulo 4: the last letters whose unused bits are zero (RFC 4648 §3.5); one letter over
+# four holds no byte, so none is right.
+_LAST = (frozenset[int](), frozenset[int](), frozenset(b"AQgw"), frozenset(b"AEIMQUYcgkosw048"))
+# msgspec decodes base64 inside a JSON string in less than half of binascii's time.
+_PADDING = (b'"', b'"', b'=="', b'="')
+_decode_quoted = msgspec.json.Decoder(bytes).decode
 
 _KID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~:/@+=,#")
 
@@ -78,24 +85,23 @@ def split(token: bytes) -> Compact:
     """
     if len(token) > MAX_TOKEN_BYTES:
         raise Refused(Reason.TOO_LONG, f"{len(token)} bytes, at most {MAX_TOKEN_BYTES} are read")
-    if token.translate(None, _LETTERS) != b"..":
+    standard = token.translate(_TO_STANDARD)
+    parts = standard.split(b".", 3)
+    if len(parts) != 3 or _OUTSIDE in standard:  # noqa: PLR2004 - a compact JWS has three parts
         raise Refused(Reason.MALFORMED, "not three base64url parts with a dot between them")
-    signing_input, _, signature = token.rpartition(b".")
-    header, _, payload = signing_input.partition(b".")
+    header, payload, signature = parts
     if not header:
         raise Refused(Reason.MALFORMED, "the header is empty")
-    return Compact(
-        _decode(header, "header"), _decode(payload, "payload"), signing_input, _decode(signature, "signature")
-    )
+    signing_input = token[: len(header) + 1 + len(payload)]
+    return Compact(_decode(header), _decode(payload), signing_input, _decode(signature))
 
 
-def _decode(part: bytes, name: str) -> bytes:
-    """Decode one part whose letters are already known to be base64url."""
+def _decode(part: bytes) -> bytes:
+    """Decode one part, in the standard alphabet without padding."""
     remainder = len(part) & 3
-    standard = part.translate(_TO_STANDARD)
-    if remainder and (remainder == 1 or standard[-1] not in _LAST[remainder]):
-        raise Refused(Reason.MALFORMED, f"the {name} does not end as base64url must")
-    return binascii.a2b_base64(standard + _PADDING[remainder])
+    if remainder and part[-1] not in _LAST[remainder]:
+        raise Refused(Reason.MALFORMED, "a part does not end as base64url must")
+    return _decode_quoted(b'"' + part + _PADDING[remainder])
 
 
 @lru_cache(maxsize=1024)

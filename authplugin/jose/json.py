@@ -31,7 +31,7 @@ def parse_object(raw: bytes) -> dict[str, object]:
     try:
         value = _DECODE(raw)
         if not isinstance(value, dict):
-            raise ValueError("is not a JSON object")
+            raise ValueError("is not a JSON object")  # noqa: TRY004 - wrong text, not a wrong call
         # Each container opens with a bracket, so few brackets prove shallow nesting.
         if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH:
             _check_depth(value)

@@ -7,7 +7,6 @@ keys, lax base64) is refused here first.
 
 import binascii
 import hashlib
-import re
 from collections.abc import Collection, Mapping
 from enum import StrEnum
 from types import MappingProxyType
@@ -38,7 +37,7 @@ MAX_EXPONENT_BITS = 64
 
 _PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 _FIELD_BYTES = 32
-_BASE64URL = re.compile(r"[A-Za-z0-9_-]+")
+_BASE64URL = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _ALGORITHM_OF_CURVE = {("EC", "P-256"): "ES256", ("OKP", "Ed25519"): "EdDSA"}
 
 
@@ -112,17 +111,24 @@ def admit_set(document: object, algorithms: Collection[str]) -> Admission:
             raise KeySetError(f"key {position} holds symmetric or private members: the set is refused whole")
     keys: dict[str, VerifyingKey] = {}
     left_out: list[LeftOut] = []
-    named = [jwk.get("kid") for jwk in published if isinstance(jwk, Mapping)]
-    for position, jwk in enumerate(published):
+    kids = [_kid(jwk) for jwk in published]
+    for position, (jwk, kid) in enumerate(zip(published, kids, strict=True)):
+        if kid is not None and kids.count(kid) > 1:
+            twice = "shares its kid with another key of the set: neither is used"
+            left_out.append(LeftOut(position, kid, Unfit.KID_DUPLICATE, twice))
+            continue
         try:
             key = admit(jwk, algorithms)
-            if named.count(key.kid) > 1:
-                raise UnfitKeyError(Unfit.KID_DUPLICATE, "another key of the set has the same kid")
-            keys[key.kid] = key
         except UnfitKeyError as error:
-            kid = jwk.get("kid") if isinstance(jwk, Mapping) else None
-            left_out.append(LeftOut(position, kid if is_kid(kid) else None, error.why, str(error)))
+            left_out.append(LeftOut(position, kid, error.why, str(error)))
+        else:
+            keys[key.kid] = key
     return Admission(MappingProxyType(keys), tuple(left_out))
+
+
+def _kid(jwk: object) -> str | None:
+    kid = jwk.get("kid") if isinstance(jwk, Mapping) else None
+    return kid if is_kid(kid) else None
 
 
 def is_secret(jwk: Mapping[str, object]) -> bool:
@@ -140,19 +146,9 @@ def admit(jwk: object, algorithms: Collection[str]) -> VerifyingKey:
         raise UnfitKeyError(Unfit.MALFORMED, "is not a JSON object")
     kid = jwk.get("kid")
     if not is_kid(kid):
-        raise UnfitKeyError(Unfit.KID_INVALID, "kid is not a string of 1 to 256 characters that name a key")
+        raise UnfitKeyError(Unfit.KID_INVALID, "has no kid of 1 to 256 characters that name a key")
     algorithm = _algorithm(jwk)
-    if algorithm not in SUPPORTED_ALGORITHMS.intersection(algorithms):
-        raise UnfitKeyError(Unfit.ALGORITHM_NOT_ALLOWED, f"is for {algorithm}, which the issuer may not use")
-    if jwk.get("alg", algorithm) != algorithm:
-        raise UnfitKeyError(
-            Unfit.ALGORITHM_NOT_ALLOWED, f"alg is not {algorithm}, the one its kind is used for"
-        )
-    if jwk.get("use", "sig") != "sig":
-        raise UnfitKeyError(Unfit.USE_NOT_SIGNATURE, "use is not sig")
-    operations = jwk.get("key_ops", ["verify"])
-    if not isinstance(operations, list | tuple) or "verify" not in operations:
-        raise UnfitKeyError(Unfit.KEY_OPS_NOT_VERIFY, "key_ops has no verify")
+    _check_purpose(jwk, algorithm, algorithms)
     name = thumbprint(jwk)
     if algorithm == "RS256":
         _check_rsa(_integer(jwk, "n"), _integer(jwk, "e"))
@@ -165,6 +161,19 @@ def admit(jwk: object, algorithms: Collection[str]) -> VerifyingKey:
     if isinstance(public, EllipticCurvePublicKey):
         return P256Key(kid, name, public)
     return Ed25519Key(kid, name, cast("Ed25519PublicKey", public))
+
+
+def _check_purpose(jwk: Mapping[str, object], algorithm: str, algorithms: Collection[str]) -> None:
+    """What the issuer published the key for (RFC 7517 §4.2-4.4), and what it may sign with."""
+    if algorithm not in SUPPORTED_ALGORITHMS.intersection(algorithms):
+        raise UnfitKeyError(Unfit.ALGORITHM_NOT_ALLOWED, f"is for {algorithm}, which is not allowed here")
+    if jwk.get("alg", algorithm) != algorithm:
+        raise UnfitKeyError(Unfit.ALGORITHM_NOT_ALLOWED, f"has another alg than {algorithm}")
+    if jwk.get("use", "sig") != "sig":
+        raise UnfitKeyError(Unfit.USE_NOT_SIGNATURE, "has a use other than sig")
+    operations = jwk.get("key_ops", ["verify"])
+    if not isinstance(operations, list | tuple) or "verify" not in operations:
+        raise UnfitKeyError(Unfit.KEY_OPS_NOT_VERIFY, "has key_ops without verify")
 
 
 def thumbprint(jwk: object) -> str:
@@ -198,31 +207,35 @@ def _algorithm(jwk: Mapping[str, object]) -> str:
     if kty == "RSA":
         return "RS256"
     if not isinstance(kty, str) or kty not in {"EC", "OKP"}:
-        raise UnfitKeyError(Unfit.KTY_UNSUPPORTED, "kty is none of RSA, EC, OKP")
+        raise UnfitKeyError(Unfit.KTY_UNSUPPORTED, "has a kty that is none of RSA, EC, OKP")
     algorithm = _ALGORITHM_OF_CURVE.get((kty, crv)) if isinstance(crv, str) else None
     if algorithm is None:
-        raise UnfitKeyError(Unfit.CURVE_UNSUPPORTED, f"crv is not the one used with kty {kty}")
+        raise UnfitKeyError(Unfit.CURVE_UNSUPPORTED, f"has a crv that is not the one used with {kty}")
     return algorithm
 
 
 def _check_rsa(n: int, e: int) -> None:
     bits = n.bit_length()
     if not MIN_RSA_BITS <= bits <= MAX_RSA_BITS:
-        raise UnfitKeyError(Unfit.MODULUS_SIZE, f"n has {bits} bits, not {MIN_RSA_BITS} to {MAX_RSA_BITS}")
-    if e < MIN_EXPONENT or e % 2 == 0 or e.bit_length() > MAX_EXPONENT_BITS:
-        raise UnfitKeyError(Unfit.EXPONENT, f"e is not odd, from {MIN_EXPONENT} and of at most 64 bits")
-    if n % 2 == 0:
-        raise UnfitKeyError(Unfit.MODULUS_WEAK, "n is even")
-    if has_fingerprint(n):
         raise UnfitKeyError(
-            Unfit.ROCA, "n carries the ROCA fingerprint (CVE-2017-15361): its factors can be found"
+            Unfit.MODULUS_SIZE, f"has an n of {bits} bits, not {MIN_RSA_BITS} to {MAX_RSA_BITS}"
         )
+    if e < MIN_EXPONENT or e % 2 == 0 or e.bit_length() > MAX_EXPONENT_BITS:
+        raise UnfitKeyError(
+            Unfit.EXPONENT, f"has an e that is not odd, from {MIN_EXPONENT} and of at most 64 bits"
+        )
+    if n % 2 == 0:
+        raise UnfitKeyError(Unfit.MODULUS_WEAK, "has an even n")
+    if has_fingerprint(n):
+        raise UnfitKeyError(Unfit.ROCA, "has an n with the ROCA fingerprint (CVE-2017-15361)")
 
 
 def _letters(jwk: Mapping[str, object], member: str) -> str:
     value = jwk.get(member)
-    if not isinstance(value, str) or not _BASE64URL.fullmatch(value) or len(value) % 4 == 1:
-        raise UnfitKeyError(Unfit.MALFORMED, f"{member} is not base64url without padding")
+    if not isinstance(value, str) or not value or len(value) % 4 == 1:
+        raise UnfitKeyError(Unfit.MALFORMED, f"has no {member} in base64url without padding")
+    if value.encode("utf-8", "replace").translate(None, _BASE64URL):
+        raise UnfitKeyError(Unfit.MALFORMED, f"has no {member} in base64url without padding")
     return value
 
 
@@ -237,5 +250,5 @@ def _integer(jwk: Mapping[str, object], member: str) -> int:
 
 def _coordinate(jwk: Mapping[str, object], member: str) -> str:
     if len(_octets(jwk, member)) != _FIELD_BYTES:
-        raise UnfitKeyError(Unfit.MALFORMED, f"{member} has not {_FIELD_BYTES} bytes")
+        raise UnfitKeyError(Unfit.MALFORMED, f"has an {member} that is not {_FIELD_BYTES} bytes long")
     return cast("str", jwk[member])

@@ -5,10 +5,12 @@ Exceptions of this package::
     AuthpluginError
     ├── Refused            a token, connect or topic was judged and refused: carries its `Reason`
     ├── ConfigurationError a setting is wrong: file, line, key, found, expected
+    │   └── ConfigurationErrors   all that are wrong, at once
     ├── KeySetError        a key set was not fetched or may not be used
     └── BuildError         the Mosquitto plugin cannot be built or loaded here: what is missing
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 
@@ -74,6 +76,20 @@ class ConfigurationError(AuthpluginError):
         self.key = key
         self.found = found
         self.expected = expected
+
+
+class ConfigurationErrors(ConfigurationError):
+    """Raised when settings are wrong: every mistake found, one a line; the attributes are the first's."""
+
+    def __init__(self, errors: Sequence[ConfigurationError]) -> None:
+        first = errors[0]
+        super().__init__(
+            file=first.file, line=first.line, key=first.key, found=first.found, expected=first.expected
+        )
+        self.errors = tuple(errors)
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.errors))
 
 
 class KeySetError(AuthpluginError):

@@ -6,24 +6,27 @@ seam a refusal is an exception, above it there are two answers: `Allow` and `Den
 
 import hashlib
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from contextlib import suppress
+from typing import Protocol
 
 from authplugin.clock import Clock
 from authplugin.errors import Reason, Refused
+from authplugin.explanation import Check, explain
 from authplugin.jose.claims import check_asset, check_claims, parse_claims, peek_issuer
 from authplugin.jose.compact import MAX_TOKEN_BYTES, parse_header, split
 from authplugin.jose.key import VerifyingKey
 from authplugin.jose.verify import verify_signature
 from authplugin.model import Action, Allow, Connect, Decision, Deny, Grant
 from authplugin.policy import IssuerPolicy, Policy
-from authplugin.sessions import Sessions
-from authplugin.topics.containment import contains, matches
+from authplugin.sessions import Kick, Session, Sessions
+from authplugin.topics.containment import contains
 from authplugin.topics.grammar import check_filter, check_topic, is_reserved, unshare
 from authplugin.verdicts import VerdictCache
 
 MAX_CLIENT_ID = 256
+SHORT_ID = 15
 
-_SUFFIX = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.:")
+_CLIENT_ID = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.:")
 
 
 class Keys(Protocol):
@@ -54,20 +57,6 @@ class Observer(Protocol):
         """The gate itself failed and denied; the error's text may hold secrets, its type does not."""
 
 
-class Check(NamedTuple):
-    """One line of `Gate.explain`.
-
-    Attributes:
-        name: what was checked.
-        passed: None when the check was not reached.
-        detail: for a person; never token bytes.
-    """
-
-    name: str
-    passed: bool | None
-    detail: str
-
-
 class Gate:
     """Decides; holds what deciding needs. For one thread at a time; never raises.
 
@@ -92,12 +81,25 @@ class Gate:
         metrics: Observer,
         audit: Observer | None = None,
     ) -> None:
-        self.policy = policy
-        self.sessions = sessions
-        self.verdicts = verdicts
+        self._policy = policy
         self._keys = keys
         self._clock = clock
+        self._sessions = sessions
+        self._verdicts = verdicts
         self._observers = (metrics,) if audit is None else (metrics, audit)
+        # One number for keys and policy together, and one object for all verdicts that share it.
+        self._generation = 1
+        self._keys_seen = keys.generation
+
+    @property
+    def policy(self) -> Policy:
+        """The policy in force."""
+        return self._policy
+
+    def adopt(self, policy: Policy) -> None:
+        """Decide by another policy from now on; verdicts reached under the old one are judged again."""
+        self._policy = policy
+        self._generation += 1
 
     def authenticate(self, connect: Connect) -> Decision:
         """Decide whether a client comes in, and as which asset.
@@ -107,19 +109,238 @@ class Gate:
         empty, the asset id or the device id. A Salesforce asset id may be in either form, of 15
         or of 18 characters, in both. Names of service accounts are never judged as tokens.
         """
-        raise NotImplementedError
+        started = self._clock.monotonic()
+        try:
+            decision: Decision = Allow(self._judge(connect))
+        except Refused as refused:
+            decision = Deny(refused.reason, refused.detail)
+        except Exception as error:  # noqa: BLE001 - whatever fails, the client stays out and the broker lives
+            decision = self._fail(error)
+        seconds = self._clock.monotonic() - started
+        for observer in self._observers:
+            with suppress(Exception):  # a decision stands, whoever fails to write it down
+                observer.authenticated(connect, decision, seconds)
+        return decision
 
     def authorize(self, grant: Grant, action: Action, topic: str) -> Decision:
         """Decide whether a client that came in with ``grant`` may do ``action`` with ``topic``.
 
         A filter to SUBSCRIBE to must lie within a granted one as a whole; ``$share`` groups are
-        unwrapped first; topics that begin with ``$`` are denied.
+        unwrapped first; topics that begin with ``$`` are denied. A publish under the 15-character
+        form of the client's own asset id is ``topic_id_form``, and the detail has the right topic.
         """
-        raise NotImplementedError
+        try:
+            refusal = self._refusal(grant, action, topic)
+            decision: Decision = Allow(grant) if refusal is None else refusal
+        except Exception as error:  # noqa: BLE001 - as above: whatever fails, the answer is no
+            decision = self._fail(error)
+        for observer in self._observers:
+            with suppress(Exception):  # as above
+                observer.authorized(grant, action, topic, decision)
+        return decision
 
     def explain(self, token: bytes, topic: str | None = None) -> list[Check]:
         """Judge a token, and a topic to publish to when given, check by check.
 
         Runs the very line that `authenticate` runs, past every cache.
         """
-        raise NotImplementedError
+        passed: dict[str, str] = {}
+        refused: Deny | None = None
+        try:
+            grant = self._verify(token, b"", self._clock.now(), passed.__setitem__)
+            if topic is not None:
+                refused = self._refusal(grant, Action.PUBLISH, topic)
+                passed |= {"topic": topic} if refused is None else {}
+        except Refused as error:
+            refused = Deny(error.reason, error.detail)
+        except Exception as error:  # noqa: BLE001 - as above
+            refused = self._fail(error)
+        return explain(passed, refused, topic=topic is not None)
+
+    def open_session(self, client_id: str, connection: int, grant: Grant) -> Session | None:
+        """Record that a client was let in; see `Sessions.open` for the rest.
+
+        Args:
+            client_id: as the client sent it.
+            connection: the door's own name of the connection.
+            grant: what `authenticate` answered with.
+        """
+        issuer = self._policy.issuers[grant.issuer]
+        generation = self._verdicts.generation(grant.digest)
+        return self._sessions.open(client_id, connection, grant, generation=generation, leeway=issuer.leeway)
+
+    def close_session(self, client_id: str, connection: int) -> Session | None:
+        """Record that a connection ended; see `Sessions.close`."""
+        return self._sessions.close(client_id, connection)
+
+    def due(self) -> list[Kick]:
+        """Take the sessions that must be disconnected now; ask about once a second."""
+        return self._sessions.due()
+
+    def _judge(self, connect: Connect) -> Grant:
+        """The straight line; what it returns is let in.
+
+        Raises:
+            Refused: with the first reason found.
+        """
+        token = connect.password
+        policy = self._policy
+        if connect.username in policy.service_accounts:
+            raise Refused(
+                Reason.USERNAME_MISMATCH, "the user name is a service account's, which has no token"
+            )
+        if not token:
+            raise Refused(Reason.MALFORMED, "no password: the asset token is the MQTT password")
+        if len(token) > MAX_TOKEN_BYTES:
+            raise Refused(Reason.TOO_LONG, f"{len(token)} bytes, at most {MAX_TOKEN_BYTES} are read")
+        now = self._clock.now()
+        digest = hashlib.sha256(token).digest()
+        # Read before any key: a verdict of older keys must never carry the newer number.
+        generation = self._current()
+        grant = self._verdicts.find(digest, generation, now)
+        if grant is None:
+            grant = self._remembered(connect.client_id, digest, generation, now)
+        if grant is None:
+            grant = self._verify_and_remember(token, digest, generation, now)
+        issuer = policy.issuers[grant.issuer]
+        if not _fits_client_id(connect.client_id, grant, issuer, policy):
+            raise Refused(
+                Reason.CLIENT_ID_MISMATCH, "the client id is not the asset id, nor it, a colon and a suffix"
+            )
+        username = connect.username
+        if username and username != grant.device_id and not issuer.names_asset(username, grant.asset_id):
+            raise Refused(Reason.USERNAME_MISMATCH, "the user name is neither the asset id nor the device id")
+        return grant
+
+    def _remembered(self, client_id: str, digest: bytes, generation: int, now: float) -> Grant | None:
+        """The grant of a live session of the same client and token, None when there is none.
+
+        Brokers ask about connected clients again (Mosquitto does on SIGHUP, about all of them at
+        once): neither a full cache nor an issuer that does not answer may cost them their session.
+        """
+        session = self._sessions.find(client_id)
+        if session is None or session.generation != generation or session.grant.digest != digest:
+            return None
+        grant = session.grant
+        return grant if now < grant.expires + self._policy.issuers[grant.issuer].leeway else None
+
+    def _verify_and_remember(self, token: bytes, digest: bytes, generation: int, now: float) -> Grant:
+        known = self._verdicts.find_refused(digest, generation, now)
+        if known is not None:
+            raise Refused(known.reason, known.detail)
+        try:
+            grant = self._verify(token, digest, now, _ignore)
+        except Refused as refused:
+            self._verdicts.remember_refused(digest, generation, now, refused.reason, refused.detail)
+            raise
+        leeway = self._policy.issuers[grant.issuer].leeway
+        self._verdicts.remember(grant, generation, now, leeway=leeway)
+        return grant
+
+    def _verify(self, token: bytes, digest: bytes, now: float, passed: Callable[[str, str], None]) -> Grant:
+        """From bytes to a grant, cheapest check first; ``passed`` hears of each check that held."""
+        policy = self._policy
+        compact = split(token)
+        passed("form", "three canonical base64url parts")
+        header = parse_header(compact.header, policy.algorithms)
+        passed("header", header.alg)
+        issuer = policy.issuers.get(peek_issuer(compact.payload))
+        if issuer is None:
+            raise Refused(Reason.ISSUER_UNKNOWN, "the token's issuer is not a configured one")
+        if header.alg not in issuer.algorithms:
+            raise Refused(Reason.ALG_NOT_ALLOWED, "the issuer does not sign with this algorithm")
+        passed("issuer", issuer.issuer)
+        key = self._keys.find(issuer.issuer, header.kid)
+        passed("key", header.kid)
+        verify_signature(compact, header, key)
+        passed("signature", key.algorithm)
+        claims = parse_claims(compact.payload, issuer.names)
+        passed("claims", "well-formed")
+        check_claims(
+            claims,
+            audiences=issuer.audiences,
+            now=now,
+            leeway=issuer.leeway,
+            max_age=issuer.max_age,
+            names=issuer.names,
+        )
+        asset_id = check_asset(claims, issuer.id_form)
+        if not issuer.assets.holds(asset_id):
+            raise Refused(Reason.FOREIGN_ASSET, "the issuer does not speak for this asset")
+        if asset_id in policy.service_accounts:
+            raise Refused(Reason.ASSET_UNSAFE, "the asset id is the name of a service account")
+        passed("asset", asset_id)
+        # check_claims has seen to it that both are there.
+        return Grant(
+            asset_id=asset_id,
+            device_id=str(claims.did),
+            issuer=issuer.issuer,
+            kid=header.kid,
+            expires=float(claims.exp or 0.0),
+            digest=digest,
+            key_thumbprint=claims.key_thumbprint,
+            rights=policy.topics,
+        )
+
+    def _refusal(self, grant: Grant, action: Action, topic: str) -> Deny | None:
+        """Why ``topic`` is not for ``grant``, None when it is."""
+        issuer = self._policy.issuers.get(grant.issuer)
+        if issuer is None:
+            return Deny(Reason.ISSUER_UNKNOWN, "the grant's issuer is no longer a configured one")
+        if self._clock.now() >= grant.expires + issuer.leeway:
+            return Deny(Reason.EXPIRED, "the grant has ended")
+        try:
+            if action is Action.SUBSCRIBE:
+                topic = unshare(topic)
+                check_filter(topic)
+            else:
+                check_topic(topic)
+        except ValueError as error:
+            return Deny(Reason.TOPIC_DENIED, f"{'filter' if action is Action.SUBSCRIBE else 'topic'} {error}")
+        if is_reserved(topic):
+            return Deny(Reason.TOPIC_DENIED, "topics that begin with $ belong to the broker")
+        granted = grant.publish if action is Action.PUBLISH else grant.subscribe
+        if _within(granted, topic):
+            return None
+        short = grant.asset_id[:SHORT_ID]
+        if issuer.names_asset(short, grant.asset_id) and short != grant.asset_id:
+            levels = [grant.asset_id if level == short else level for level in topic.split("/")]
+            right = "/".join(levels)
+            if right != topic and _within(granted, right):
+                return Deny(Reason.TOPIC_ID_FORM, f"write the asset id in 18 characters: {right}")
+        return Deny(Reason.TOPIC_DENIED, f"not one of the asset's topics to {action}")
+
+    def _current(self) -> int:
+        """The number of the keys and policy in force."""
+        keys = self._keys.generation
+        if keys != self._keys_seen:
+            self._keys_seen = keys
+            self._generation += 1
+        return self._generation
+
+    def _fail(self, error: Exception) -> Deny:
+        """The gate itself failed: deny, and say no more than the fault's type, for its text may quote anything."""
+        for observer in self._observers:
+            with suppress(Exception):  # as above
+                observer.failed(error)
+        return Deny(Reason.INTERNAL, type(error).__name__)
+
+
+def _ignore(_check: str, _detail: str) -> None:
+    """Nobody asked which checks held."""
+
+
+def _within(granted: tuple[str, ...], topic: str) -> bool:
+    """Whether one granted filter holds a topic or filter as a whole; a topic is a filter of itself."""
+    return any(contains(topic_filter, topic) for topic_filter in granted)
+
+
+def _fits_client_id(client_id: str, grant: Grant, issuer: IssuerPolicy, policy: Policy) -> bool:
+    """Whether a client id is the asset's own, so that no session of another asset can be taken over."""
+    if len(client_id) > MAX_CLIENT_ID or not _CLIENT_ID.issuperset(client_id):
+        return False
+    name, colon, suffix = client_id.partition(":")
+    if issuer.names_asset(name, grant.asset_id):
+        return bool(suffix) or not colon
+    # A device chooses its own id: even where it may be a client id, it must not be another asset's.
+    return issuer.did_as_client_id and client_id == grant.device_id and not policy.could_be_asset(name)

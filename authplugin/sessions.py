@@ -26,12 +26,14 @@ class Session(msgspec.Struct, frozen=True, gc=False):
             connection is not taken for the end of the one that took its client id over.
         grant: what it was let in with.
         ends: when it must go, on the monotonic clock.
+        generation: of the keys and policy that the grant was judged under.
     """
 
     client_id: str
     connection: int
     grant: Grant
     ends: float
+    generation: int
 
 
 class Kick(msgspec.Struct, frozen=True, gc=False):
@@ -66,8 +68,17 @@ class Sessions:
         """The live session of a client id."""
         return self._live.get(client_id)
 
-    def open(self, client_id: str, connection: int, grant: Grant, *, leeway: float) -> Session | None:
+    def open(
+        self, client_id: str, connection: int, grant: Grant, *, generation: int, leeway: float
+    ) -> Session | None:
         """Record a connection that was let in; again for the same connection renews its end.
+
+        Args:
+            client_id: MQTT client identifier as sent.
+            connection: the door's own name of the connection, unique among live ones.
+            grant: what it was let in with.
+            generation: of the keys and policy that the grant was judged under.
+            leeway: seconds for which it may stay after the grant has expired.
 
         Returns:
             The session of another connection that this one takes over, None when there was none.
@@ -75,7 +86,7 @@ class Sessions:
         remaining = grant.expires + leeway - self._clock.now()
         ends = self._clock.monotonic() + remaining + self._jitter()
         before = self._live.get(client_id)
-        self._live[client_id] = Session(client_id, connection, grant, ends)
+        self._live[client_id] = Session(client_id, connection, grant, ends, generation)
         heapq.heappush(self._ends, (ends, client_id, connection))
         self._compact()
         return before if before is not None and before.connection != connection else None
@@ -118,5 +129,7 @@ class Sessions:
     def _compact(self) -> None:
         """Drop entries of sessions that are gone, before a client that reconnects often fills memory."""
         if len(self._ends) > 2 * len(self._live) + 1024:
-            self._ends = [(session.ends, session.client_id, session.connection) for session in self._live.values()]
+            self._ends = [
+                (session.ends, session.client_id, session.connection) for session in self._live.values()
+            ]
             heapq.heapify(self._ends)

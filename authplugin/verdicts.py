@@ -115,6 +115,11 @@ class VerdictCache:
         if len(self._good) > self._capacity:
             self._good.popitem(last=False)
 
+    def generation(self, digest: bytes) -> int:
+        """The generation a token was judged under, 0 when it is not remembered."""
+        verdict = self._good.get(digest)
+        return 0 if verdict is None else verdict.generation
+
     def find_refused(self, digest: bytes, generation: int, now: float) -> Refusal | None:
         """Why a token was refused before, None when it must be judged."""
         refusal = self._bad.get(digest)
@@ -122,7 +127,9 @@ class VerdictCache:
             return None
         return refusal
 
-    def remember_refused(self, digest: bytes, generation: int, now: float, reason: Reason, detail: str) -> None:
+    def remember_refused(
+        self, digest: bytes, generation: int, now: float, reason: Reason, detail: str
+    ) -> None:
         """Remember a token just refused, if the same bytes would be refused again."""
         if reason not in LASTING or self._refused_capacity == 0:
             return

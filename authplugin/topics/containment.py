@@ -23,24 +23,19 @@ def contains(outer: str, inner: str) -> bool:
 
     Both must have passed the grammar, and be out of their ``$share``.
     """
-    if outer == inner:
-        return True
+    if is_reserved(inner) and outer[0] in {SINGLE, MULTI}:
+        return False
     outer_levels = outer.split("/")
     inner_levels = inner.split("/")
-    if is_reserved(inner) and outer_levels[0] in {SINGLE, MULTI}:
-        return False
     for position, wanted in enumerate(inner_levels):
-        if position == len(outer_levels):
-            return False
-        granted = outer_levels[position]
+        granted = outer_levels[position] if position < len(outer_levels) else None
         if granted == MULTI:
             return True
         if wanted == MULTI:
             return _holds_rest(outer_levels[position:], inner_levels[:position])
         if granted not in {SINGLE, wanted}:
             return False
-    rest = outer_levels[len(inner_levels) :]
-    return not rest or rest == [MULTI]
+    return outer_levels[len(inner_levels) :] in ([], [MULTI])
 
 
 def overlaps(one: str, other: str) -> bool:
@@ -56,7 +51,9 @@ def overlaps(one: str, other: str) -> bool:
             return False
     shared = min(len(one_levels), len(other_levels))
     rest = one_levels[shared:] or other_levels[shared:]
-    return not rest or rest == [MULTI]
+    # What is left may only be a # that matches its parent too, and the parent must be a topic.
+    empty = shared == 1 and "" in {one_levels[0], other_levels[0]}
+    return not rest or (rest == [MULTI] and not empty)
 
 
 def _holds_rest(granted: list[str], parent: list[str]) -> bool:

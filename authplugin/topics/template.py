@@ -5,7 +5,6 @@ id is always a whole level and only ids that passed `authplugin.jose.identity` a
 id can widen a template.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from authplugin.topics.containment import overlaps
@@ -41,11 +40,11 @@ class Templates:
 
     def publish_filters(self, asset_id: str) -> tuple[str, ...]:
         """Topic filters the asset may publish to."""
-        return tuple([head.head + asset_id + head.tail for head in self.publish])
+        return tuple([template.head + asset_id + template.tail for template in self.publish])
 
     def subscribe_filters(self, asset_id: str) -> tuple[str, ...]:
         """Topic filters the asset may subscribe within and receive from."""
-        return tuple([head.head + asset_id + head.tail for head in self.subscribe])
+        return tuple([template.head + asset_id + template.tail for template in self.subscribe])
 
 
 def compile_template(text: str) -> Template:
@@ -70,17 +69,15 @@ def compile_template(text: str) -> Template:
     return Template(head, tail)
 
 
-def compile_templates(publish: Iterable[str], subscribe: Iterable[str]) -> Templates:
-    """Compile the templates of a policy.
+def check_apart(templates: Templates) -> None:
+    """Check that no asset's id can be another template's word.
 
     Raises:
-        ValueError: a template is wrong, or two have the id in different levels and meet, so that
-            an asset with an odd id could reach into another's topics.
+        ValueError: two templates have the id in different levels and meet, so that an asset with
+            an odd id could reach into another's topics.
     """
-    templates = Templates(tuple(map(compile_template, publish)), tuple(map(compile_template, subscribe)))
     everything = (*templates.publish, *templates.subscribe)
     for position, one in enumerate(everything):
         for other in everything[position + 1 :]:
             if one.head != other.head and overlaps(one.fill(SINGLE), other.fill(SINGLE)):
                 raise ValueError(f"{one} and {other} meet: one asset's id could be the other's word")
-    return templates

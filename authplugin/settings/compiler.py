@@ -1,0 +1,195 @@
+"""From settings to the compiled policy: what must hold between settings, every breach collected."""
+
+import ipaddress
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from authplugin.jose.claims import ClaimNames
+from authplugin.jose.identity import IdForm, canonical_asset_id, is_asset_id
+from authplugin.policy import AssetScope, IssuerPolicy, Policy, ServiceAccount
+from authplugin.settings.tables import AssetsTable, GateSettings, IssuerTable, ServiceAccountTable
+from authplugin.topics.containment import overlaps
+from authplugin.topics.grammar import SINGLE, check_filter
+from authplugin.topics.template import Template, Templates, check_apart, compile_template
+
+KeyPath = tuple[str | int, ...]
+Refuse = Callable[[KeyPath, str, str], None]
+"""Takes one mistake: the key's path, what was found, what was expected."""
+
+
+def compile_policy(settings: GateSettings, refuse: Refuse) -> Policy:
+    """Compile the policy; a policy with mistakes must not be used.
+
+    Args:
+        settings: of the right form.
+        refuse: told every mistake.
+    """
+    issuers: dict[str, IssuerPolicy] = {}
+    for position, table in enumerate(settings.issuers):
+        path: KeyPath = ("issuers", position)
+        if table.issuer in issuers:
+            refuse((*path, "issuer"), table.issuer, "an issuer that is listed once")
+        _check_keys(table, path, refuse)
+        issuer = _compile_issuer(table, path, refuse)
+        for other in issuers.values():
+            shared = issuer.assets.overlap(other.assets)
+            if shared is not None:
+                refuse((*path, "assets"), shared, f"asset ids that {other.issuer} does not speak for as well")
+        issuers[table.issuer] = issuer
+    topics = _compile_topics(settings, refuse)
+    policy = Policy(
+        issuers=issuers,
+        topics=topics,
+        service_accounts={
+            table.name: ServiceAccount(table.name, table.publish, table.subscribe)
+            for table in settings.service_accounts
+        },
+        algorithms=frozenset(name for issuer in issuers.values() for name in issuer.algorithms),
+    )
+    seen: set[str] = set()
+    for position, account in enumerate(settings.service_accounts):
+        _check_account(account, ("service_accounts", position), policy, seen, refuse)
+    _check_address(settings, refuse)
+    return policy
+
+
+def key_url(table: IssuerTable) -> str:
+    """Where an issuer's key set is: its setting, else ``iss`` less a trailing slash, + ``/id/keys``."""
+    return table.jwks_uri or table.issuer.removesuffix("/") + "/id/keys"
+
+
+def _compile_issuer(table: IssuerTable, path: KeyPath, refuse: Refuse) -> IssuerPolicy:
+    issuer = IssuerPolicy(
+        issuer=table.issuer,
+        audiences=frozenset(table.audiences),
+        algorithms=frozenset(table.algorithms),
+        assets=_compile_scope(table, (*path, "assets"), refuse),
+        id_form=table.id_form,
+        leeway=table.leeway_s,
+        max_age=table.max_token_age_s,
+        did_as_client_id=table.did_as_client_id,
+        names=ClaimNames(table.asset_claim, table.device_claim),
+    )
+    if issuer.did_as_client_id and issuer.id_form is IdForm.OPAQUE and issuer.assets.every:
+        refuse(
+            (*path, "did_as_client_id"),
+            "true",
+            "false, or assets other than any: a device id could be another asset's id",
+        )
+    return issuer
+
+
+def _compile_scope(table: IssuerTable, path: KeyPath, refuse: Refuse) -> AssetScope:
+    if not isinstance(table.assets, AssetsTable):
+        return AssetScope(every=True)
+    if not table.assets.exact and not table.assets.prefixes:
+        refuse(path, "no asset id", '"any", exact ids or prefixes')
+    exact = set()
+    for position, asset_id in enumerate(table.assets.exact):
+        try:
+            exact.add(canonical_asset_id(asset_id, table.id_form))
+        except ValueError as error:
+            refuse(
+                (*path, "exact", position),
+                f"{asset_id}, which {error}",
+                f"an asset id of form {table.id_form}",
+            )
+    for position, prefix in enumerate(table.assets.prefixes):
+        if not is_asset_id(prefix):
+            refuse((*path, "prefixes", position), prefix or "nothing", "1 to 64 letters, digits, - and _")
+    return AssetScope(frozenset(exact), table.assets.prefixes)
+
+
+def _check_keys(table: IssuerTable, path: KeyPath, refuse: Refuse) -> None:
+    """The address of the key set: https, or this machine."""
+    if table.jwks_uri is not None and table.jwks_file is not None:
+        refuse((*path, "jwks_file"), "jwks_uri as well", "one of the two")
+    if table.jwks_file is not None:
+        return
+    key = "issuer" if table.jwks_uri is None else "jwks_uri"
+    value = table.issuer if table.jwks_uri is None else table.jwks_uri
+    expected = "an https URL (http to loopback only) without user, password or fragment"
+    if table.jwks_uri is None:
+        expected += ", or jwks_uri or jwks_file beside it"
+    try:
+        parts = urlsplit(value)
+        host = parts.hostname
+        plain = bool(parts.username or parts.password or parts.fragment) or (
+            key == "issuer" and bool(parts.query)
+        )
+        right = (
+            not plain
+            and host is not None
+            and (parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host)))
+        )
+    except ValueError:
+        right = False
+    if not right:
+        refuse((*path, key), "another kind of address" if "@" in value else value, expected)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _compile_topics(settings: GateSettings, refuse: Refuse) -> Templates:
+    def compiled(key: str, texts: tuple[str, ...]) -> tuple[Template, ...]:
+        templates = []
+        for position, text in enumerate(texts):
+            try:
+                templates.append(compile_template(text))
+            except ValueError as error:
+                refuse(
+                    ("topics", key, position),
+                    f"{text}, which {error}",
+                    "a topic filter like assets/{aid}/events/#",
+                )
+        return tuple(templates)
+
+    templates = Templates(
+        compiled("publish", settings.topics.publish), compiled("subscribe", settings.topics.subscribe)
+    )
+    try:
+        check_apart(templates)
+    except ValueError as error:
+        refuse(("topics",), str(error), "the asset id in the same level of templates that meet")
+    return templates
+
+
+def _check_account(
+    account: ServiceAccountTable, path: KeyPath, policy: Policy, seen: set[str], refuse: Refuse
+) -> None:
+    if account.name in seen:
+        refuse((*path, "name"), account.name, "a name that is listed once")
+    seen.add(account.name)
+    # An issuer of opaque ids for any asset could name anything; the gate refuses such an asset then.
+    limited = (i for i in policy.issuers.values() if not (i.assets.every and i.id_form is IdForm.OPAQUE))
+    if any(issuer.could_name(account.name) for issuer in limited):
+        refuse((*path, "name"), account.name, "a name that cannot be an asset id of an issuer")
+    for key, filters in (("publish", account.publish), ("subscribe", account.subscribe)):
+        for position, topic_filter in enumerate(filters):
+            try:
+                check_filter(topic_filter)
+            except ValueError as error:
+                refuse((*path, key, position), f"{topic_filter}, which {error}", "a topic filter")
+    for position, topic_filter in enumerate(account.publish):
+        for template in policy.topics.publish:
+            if overlaps(topic_filter, template.fill(SINGLE)):
+                refuse(
+                    (*path, "publish", position),
+                    topic_filter,
+                    f"topics apart from {template}: what an asset says, only its own token may say",
+                )
+                break
+
+
+def _check_address(settings: GateSettings, refuse: Refuse) -> None:
+    try:
+        ipaddress.ip_address(settings.metrics.address)
+    except ValueError:
+        refuse(("metrics", "address"), settings.metrics.address, "an IP address, such as 127.0.0.1 or ::1")

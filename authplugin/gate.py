@@ -20,11 +20,10 @@ from authplugin.model import Action, Allow, Connect, Decision, Deny, Grant
 from authplugin.policy import IssuerPolicy, Policy
 from authplugin.sessions import Kick, Session, Sessions
 from authplugin.topics.containment import contains
-from authplugin.topics.grammar import check_filter, check_topic, is_reserved, unshare
+from authplugin.topics.grammar import check_filter, check_topic, unshare
 from authplugin.verdicts import VerdictCache
 
 MAX_CLIENT_ID = 256
-SHORT_ID = 15
 
 _CLIENT_ID = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.:")
 
@@ -130,7 +129,7 @@ class Gate:
         form of the client's own asset id is ``topic_id_form``, and the detail has the right topic.
         """
         try:
-            refusal = self._refusal(grant, action, topic)
+            refusal = self._refusal(grant, Action(action), topic)
             decision: Decision = Allow(grant) if refusal is None else refusal
         except Exception as error:  # noqa: BLE001 - as above: whatever fails, the answer is no
             decision = self._fail(error)
@@ -296,18 +295,14 @@ class Gate:
             else:
                 check_topic(topic)
         except ValueError as error:
-            return Deny(Reason.TOPIC_DENIED, f"{'filter' if action is Action.SUBSCRIBE else 'topic'} {error}")
-        if is_reserved(topic):
-            return Deny(Reason.TOPIC_DENIED, "topics that begin with $ belong to the broker")
+            return Deny(Reason.TOPIC_DENIED, f"the text {error}")
         granted = grant.publish if action is Action.PUBLISH else grant.subscribe
-        if _within(granted, topic):
+        # No template begins with $, so no topic of the broker's own is ever within one.
+        if any(contains(topic_filter, topic) for topic_filter in granted):
             return None
-        short = grant.asset_id[:SHORT_ID]
-        if issuer.names_asset(short, grant.asset_id) and short != grant.asset_id:
-            levels = [grant.asset_id if level == short else level for level in topic.split("/")]
-            right = "/".join(levels)
-            if right != topic and _within(granted, right):
-                return Deny(Reason.TOPIC_ID_FORM, f"write the asset id in 18 characters: {right}")
+        right = _in_full(topic, grant.asset_id, issuer)
+        if right != topic and any(contains(topic_filter, right) for topic_filter in granted):
+            return Deny(Reason.TOPIC_ID_FORM, f"write the asset id in 18 characters: {right}")
         return Deny(Reason.TOPIC_DENIED, f"not one of the asset's topics to {action}")
 
     def _current(self) -> int:
@@ -319,7 +314,7 @@ class Gate:
         return self._generation
 
     def _fail(self, error: Exception) -> Deny:
-        """The gate itself failed: deny, and say no more than the fault's type, for its text may quote anything."""
+        """The gate itself failed: deny, and name the fault's type only, for its text may quote anything."""
         for observer in self._observers:
             with suppress(Exception):  # as above
                 observer.failed(error)
@@ -330,9 +325,11 @@ def _ignore(_check: str, _detail: str) -> None:
     """Nobody asked which checks held."""
 
 
-def _within(granted: tuple[str, ...], topic: str) -> bool:
-    """Whether one granted filter holds a topic or filter as a whole; a topic is a filter of itself."""
-    return any(contains(topic_filter, topic) for topic_filter in granted)
+def _in_full(topic: str, asset_id: str, issuer: IssuerPolicy) -> str:
+    """The topic with the client's own asset id written in full where it stands in another form."""
+    return "/".join(
+        [asset_id if issuer.names_asset(level, asset_id) else level for level in topic.split("/")]
+    )
 
 
 def _fits_client_id(client_id: str, grant: Grant, issuer: IssuerPolicy, policy: Policy) -> bool:

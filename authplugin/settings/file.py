@@ -274,12 +274,12 @@ def _struct_in(hint: Any) -> type[msgspec.Struct] | None:  # noqa: ANN401 - any 
     )
 
 
-def _has(document: object, path: KeyPath) -> bool:
+def _has(document: Any, path: KeyPath) -> bool:  # noqa: ANN401 - whatever TOML holds
     for part in path:
-        if isinstance(document, dict) and part in document:
-            document = document[part]
-        elif isinstance(document, list) and isinstance(part, int) and part < len(document):  # noqa: SIM114 - typed apart
-            document = document[part]
-        else:
+        inside = part in document if isinstance(document, dict) else False
+        if isinstance(document, list) and isinstance(part, int):
+            inside = part < len(document)
+        if not inside:
             return False
+        document = document[part]
     return True

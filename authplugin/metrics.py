@@ -1,0 +1,184 @@
+"""What Prometheus sees of the gate: decisions by reason, how long they took, keys, sessions, faults.
+
+Labels are words of ours and small numbers, never a client's: an asset id, kid or client id as label
+would let anyone fill the monitoring's memory. What already is a number somewhere is read when
+Prometheus asks, so counting costs a decision two additions.
+"""
+
+from collections.abc import Iterator
+from threading import Thread
+from typing import Any
+from wsgiref.simple_server import WSGIServer
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from authplugin.errors import Reason
+from authplugin.keys.cache import KeyCache
+from authplugin.model import Action, Allow, Connect, Decision, Grant
+from authplugin.sessions import Sessions
+from authplugin.verdicts import VerdictCache
+
+ALLOWED = "allowed"
+REFUSED = "refused"
+NO_REASON = "none"
+"""The ``reason`` of what was allowed."""
+
+_BUCKETS = (5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 1e-1)
+
+
+class Metrics:
+    """Counts decisions; an `authplugin.gate.Observer`.
+
+    Args:
+        registry: where the series are, by default one of its own.
+    """
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = CollectorRegistry() if registry is None else registry
+        decisions = Counter(
+            "authplugin_decisions", "Connects decided.", ["outcome", "reason"], registry=self.registry
+        )
+        topics = Counter(
+            "authplugin_topic_decisions",
+            "Publishes, subscriptions and deliveries decided.",
+            ["action", "outcome"],
+            registry=self.registry,
+        )
+        reloads = Counter(
+            "authplugin_config_reloads", "Configurations read anew.", ["outcome"], registry=self.registry
+        )
+        self._seconds = Histogram(
+            "authplugin_decision_seconds",
+            "Time to decide a connect.",
+            buckets=_BUCKETS,
+            registry=self.registry,
+        ).observe
+        self._reload_good = Gauge(
+            "authplugin_config_last_reload_successful",
+            "Whether the configuration in force is the newest one.",
+            registry=self.registry,
+        )
+        self._faults = Counter(
+            "authplugin_faults", "Decisions denied because the gate failed.", registry=self.registry
+        ).inc
+        # Bound once: looking a series up by its labels costs more than counting.
+        self._allowed = decisions.labels(ALLOWED, NO_REASON).inc
+        self._refused = {reason: decisions.labels(REFUSED, reason.value).inc for reason in Reason}
+        self._topic_allowed = {action: topics.labels(action.value, ALLOWED).inc for action in Action}
+        self._topic_refused = {action: topics.labels(action.value, REFUSED).inc for action in Action}
+        self._reloads = {good: reloads.labels("good" if good else "bad").inc for good in (True, False)}
+        self._reload_good.set(1)
+
+    def authenticated(self, _connect: Connect, decision: Decision, seconds: float) -> None:
+        """Count a connect."""
+        if isinstance(decision, Allow):
+            self._allowed()
+        else:
+            self._refused[decision.reason]()
+        self._seconds(seconds)
+
+    def authorized(self, _grant: Grant, action: Action, _topic: str, decision: Decision) -> None:
+        """Count a topic."""
+        (self._topic_allowed if isinstance(decision, Allow) else self._topic_refused)[action]()
+
+    def failed(self, _error: Exception) -> None:
+        """Count a fault of the gate."""
+        self._faults()
+
+    def reloaded(self, *, good: bool) -> None:
+        """Count a configuration read anew: put in force, or refused while the old one stays."""
+        self._reloads[good]()
+        self._reload_good.set(1 if good else 0)
+
+    def watch(self, *, sessions: Sessions, verdicts: VerdictCache, keys: KeyCache) -> None:
+        """Show what these hold whenever Prometheus asks."""
+        self.registry.register(_Memory(sessions, verdicts, keys))
+
+    def serve(self, address: str, port: int) -> "Endpoint":
+        """Answer Prometheus at ``http://<address>:<port>/metrics`` from a thread.
+
+        Raises:
+            OSError: the address cannot be listened on.
+        """
+        server, thread = start_http_server(port, address, self.registry)
+        return Endpoint(server, thread)
+
+
+class Endpoint:
+    """A metrics endpoint that listens.
+
+    Attributes:
+        port: the one it got, where 0 was asked for.
+    """
+
+    def __init__(self, server: WSGIServer, thread: Thread) -> None:
+        self._server = server
+        self._thread = thread
+        self.port: int = server.server_port
+
+    def close(self) -> None:
+        """Stop listening; returns when the thread has ended."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class _Memory(Collector):
+    """Numbers that sessions, verdicts and keys have anyway. Issuers are told apart by their place in the file."""
+
+    def __init__(self, sessions: Sessions, verdicts: VerdictCache, keys: KeyCache) -> None:
+        self._sessions = sessions
+        self._verdicts = verdicts
+        self._keys = keys
+
+    def collect(self) -> Iterator[Metric]:
+        """Every series, now."""
+        yield _gauge("authplugin_sessions", "Live sessions.", len(self._sessions))
+        yield _gauge("authplugin_verdicts", "Verified tokens remembered.", len(self._verdicts))
+        yield _counter("authplugin_verdict_hits", "Tokens known to be good.", self._verdicts.hits)
+        yield _counter(
+            "authplugin_verdict_misses", "Tokens that were not known to be good.", self._verdicts.misses
+        )
+        yield from self._key_sets()
+
+    def _key_sets(self) -> Iterator[Metric]:
+        usable = _of_issuer(
+            GaugeMetricFamily, "authplugin_key_set_usable", "Whether its tokens can be verified now."
+        )
+        age = _of_issuer(
+            GaugeMetricFamily, "authplugin_key_set_age_seconds", "Time since it vouched for its keys."
+        )
+        held = _of_issuer(GaugeMetricFamily, "authplugin_keys", "Keys in use.")
+        left_out = _of_issuer(
+            GaugeMetricFamily, "authplugin_keys_left_out", "Published keys that are unfit for use."
+        )
+        fetches = _of_issuer(CounterMetricFamily, "authplugin_key_fetches", "Attempts to read its key set.")
+        failures = _of_issuer(
+            CounterMetricFamily, "authplugin_key_fetch_failures", "Attempts that brought no keys."
+        )
+        misses = _of_issuer(CounterMetricFamily, "authplugin_key_misses", "Tokens whose kid was not held.")
+        for place, state in enumerate(self._keys.states()):
+            label = [str(place)]
+            usable.add_metric(label, float(state.usable))
+            if state.age is not None:
+                age.add_metric(label, state.age)
+            held.add_metric(label, len(state.keys))
+            left_out.add_metric(label, len(state.left_out))
+            fetches.add_metric(label, state.attempts)
+            failures.add_metric(label, state.failures)
+            misses.add_metric(label, state.misses)
+        yield from (usable, age, held, left_out, fetches, failures, misses)
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, text, value=value)
+
+
+def _counter(name: str, text: str, value: float) -> Metric:
+    return CounterMetricFamily(name, text, value=value)
+
+
+def _of_issuer(family: type[Any], name: str, text: str) -> Any:  # noqa: ANN401 - one of two families, alike but unrelated
+    return family(name, text, labels=["issuer"])

@@ -13,7 +13,7 @@ import shutil
 import signal
 import socket
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Self
@@ -49,6 +49,20 @@ class Program:
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     seconds: float = 30.0
     remedy: str = ""
+
+
+def ended(code: int | None) -> str:
+    """How a process ended, in words."""
+    if code is not None and code < 0:
+        return f"was ended by {signal.Signals(-code).name}"
+    return f"ended with code {code}"
+
+
+def failure(program: Program, happened: str, lines: Iterable[str]) -> ProcessError:
+    """An error that names the program, what happened, its last lines and what to do."""
+    said = "".join(f"\n    | {line}" for line in list(lines)[-_LAST_LINES:]) or "\n    | (it printed nothing)"
+    remedy = f"\n  What to do: {program.remedy}" if program.remedy else ""
+    return ProcessError(f"{program.name} {happened}. Its last lines:{said}{remedy}")
 
 
 class Child:
@@ -96,16 +110,7 @@ class Child:
 
     def failure(self, happened: str | None = None) -> ProcessError:
         """An error that names the program, what happened, its last lines and what to do."""
-        if happened is None:
-            code = self._process.returncode
-            happened = (
-                f"was ended by {signal.Signals(-code).name}"
-                if code is not None and code < 0
-                else f"ended with code {code}"
-            )
-        said = "".join(f"\n    | {line}" for line in self._last) or "\n    | (it printed nothing)"
-        remedy = f"\n  What to do: {self.program.remedy}" if self.program.remedy else ""
-        return ProcessError(f"{self.program.name} {happened}. Its last lines:{said}{remedy}")
+        return failure(self.program, happened or ended(self._process.returncode), self._last)
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to this process; nothing when it has ended."""
@@ -180,14 +185,40 @@ class Supervisor:
         Raises:
             ProcessError: it cannot be started at all.
         """
-        found = shutil.which(program.argv[0])
-        setpriv = shutil.which("setpriv")
+        process = await self._launch(program)
+        child = Child(program, process, self._logs / f"{program.name.replace(' ', '-')}.log")
+        self._children.append(child)
+        return child
+
+    async def run(self, program: Program) -> str:
+        """Run a program that ends by itself; gives what it wrote to its standard output.
+
+        Raises:
+            ProcessError: it failed, or did not end in time.
+        """
+        process = await self._launch(program)
+        try:
+            async with asyncio.timeout(program.seconds):
+                output, errors = (text.decode("utf-8", "replace") for text in await process.communicate())
+        except TimeoutError:
+            raise failure(program, f"did not end within {program.seconds:.0f} s", ()) from None
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+        if process.returncode != 0:
+            raise failure(program, ended(process.returncode), (output + errors).splitlines())
+        return output
+
+    async def _launch(self, program: Program) -> asyncio.subprocess.Process:
+        path = self._environ.get("PATH")
+        found, setpriv = shutil.which(program.argv[0], path=path), shutil.which("setpriv", path=path)
         if found is None or setpriv is None:
             missing = program.argv[0] if found is None else "setpriv (Debian package util-linux)"
             raise ProcessError(
                 f"{program.name} needs {missing}, which is not installed. {program.remedy}".strip()
             )
-        process = await asyncio.create_subprocess_exec(
+        return await asyncio.create_subprocess_exec(
             setpriv,
             "--pdeathsig",
             "KILL",
@@ -200,9 +231,6 @@ class Supervisor:
             start_new_session=True,
             limit=_LINE_LIMIT,
         )
-        child = Child(program, process, self._logs / f"{program.name.replace(' ', '-')}.log")
-        self._children.append(child)
-        return child
 
     async def watch(self) -> None:
         """Wait until a child ends on its own, then raise `ProcessError`; children started later count too."""
@@ -213,7 +241,7 @@ class Supervisor:
                 continue
             done, _ = await asyncio.wait(ends, timeout=0.5, return_when=asyncio.FIRST_COMPLETED)
             for end in done:
-                raise ends[end].failure(None)
+                raise ends[end].failure()
 
     async def stop(self) -> None:
         """End every child, the last started first, so that no one loses what it still writes to."""

@@ -157,3 +157,15 @@ def test_a_program_that_is_not_installed_is_named(tmp_path: Path) -> None:
 def test_free_ports_differ() -> None:
     ports = free_ports(8)
     assert len(set(ports)) == 8
+
+
+def test_a_program_that_runs_to_its_end_gives_its_output_or_its_error(tmp_path: Path) -> None:
+    async def scenario(supervisor: Supervisor) -> None:
+        said = await supervisor.run(python("import sys; print('made'); print('note', file=sys.stderr)"))
+        assert said == "made\n"
+        with pytest.raises(ProcessError, match=r"(?s)the child ended with code 1.*cannot be made"):
+            await supervisor.run(python("raise SystemExit('cannot be made')"))
+        with pytest.raises(ProcessError, match="did not end within"):
+            await supervisor.run(python("import time; time.sleep(60)", seconds=0.3))
+
+    run(tmp_path, scenario)

@@ -63,9 +63,13 @@ class Metrics:
         self._faults = Counter(
             "authplugin_faults", "Decisions denied because the gate failed.", registry=self.registry
         ).inc
+        ended = Counter(
+            "authplugin_sessions_ended", "Sessions the gate ended.", ["reason"], registry=self.registry
+        )
         # Bound once: looking a series up by its labels costs more than counting.
         self._allowed = decisions.labels(ALLOWED, NO_REASON).inc
         self._refused = {reason: decisions.labels(REFUSED, reason.value).inc for reason in Reason}
+        self._ended = {reason: ended.labels(reason.value).inc for reason in Reason}
         self._topic_allowed = {action: topics.labels(action.value, ALLOWED).inc for action in Action}
         self._topic_refused = {action: topics.labels(action.value, REFUSED).inc for action in Action}
         self._reloads = {good: reloads.labels("good" if good else "bad").inc for good in (True, False)}
@@ -86,6 +90,10 @@ class Metrics:
     def failed(self, _error: Exception) -> None:
         """Count a fault of the gate."""
         self._faults()
+
+    def ended(self, reason: Reason) -> None:
+        """Count a session that the gate ended."""
+        self._ended[reason]()
 
     def reloaded(self, *, good: bool) -> None:
         """Count a configuration read anew: put in force, or refused while the old one stays."""
@@ -126,7 +134,7 @@ class Endpoint:
 
 
 class _Memory(Collector):
-    """Numbers that sessions, verdicts and keys have anyway. Issuers are told apart by their place in the file."""
+    """Numbers that are kept anyway; issuers are told apart by their place in the configuration."""
 
     def __init__(self, sessions: Sessions, verdicts: VerdictCache, keys: KeyCache) -> None:
         self._sessions = sessions

@@ -115,13 +115,29 @@ class ConfigFile:
             elif field.required:
                 self.refuse((*path, field.name), "nothing", described(hints[field.name]))
                 values[field.name] = _NOTHING
+            else:
+                values[field.name] = self._default(hints[field.name], field, (*path, field.name))
         if any(value is _NOTHING for value in values.values()):
             return _NOTHING
         return model(**values)
 
+    def _default(self, hint: Any, field: msgspec.structs.FieldInfo, path: KeyPath) -> object:  # noqa: ANN401 - any annotation
+        """What stands for a field that is not in the file."""
+        default: object = field.default
+        if isinstance(default, msgspec.Struct):
+            return self._fill(type(default), {}, path)
+        return self._placed(hint, default)
+
+    def _placed(self, hint: Any, value: object) -> object:  # noqa: ANN401 - any annotation
+        """The value; a path starts at the file's directory."""
+        _, meta = _unwrapped(hint)
+        if isinstance(value, str) and (meta.extra or {}).get("path"):
+            return str(self._base / value)
+        return value
+
     def _value(self, hint: Any, value: object, path: KeyPath) -> object:  # noqa: ANN401 - any annotation
         """One value of any type a model may have."""
-        bare, meta = _unwrapped(hint)
+        bare, _ = _unwrapped(hint)
         struct = _struct_in(bare)
         if struct is not None and (isinstance(value, dict) or bare is struct):
             return self._fill(struct, value, path)
@@ -134,9 +150,7 @@ class ConfigFile:
         except msgspec.ValidationError:
             self.refuse(path, shown(value), described(hint))
             return _NOTHING
-        if (meta.extra or {}).get("path") and isinstance(converted, str):
-            return str(self._base / converted)
-        return converted
+        return self._placed(hint, converted)
 
     def _override(self, variable: str, name: str, text: str) -> None:
         """Put one variable's value where its name says."""

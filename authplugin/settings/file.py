@@ -268,15 +268,13 @@ def _bounds(meta: msgspec.Meta) -> str:
 def _unwrapped(hint: Any) -> tuple[Any, msgspec.Meta]:  # noqa: ANN401 - any annotation
     """A hint without its annotation and without None, and the annotation's `msgspec.Meta`."""
     meta = msgspec.Meta()
-    if typing.get_origin(hint) in _UNIONS:
+    while True:
         choices = [choice for choice in typing.get_args(hint) if choice is not type(None)]
-        hint = choices[0] if len(choices) == 1 else hint
-    if typing.get_origin(hint) is Annotated:
-        hint, *extras = typing.get_args(hint)
-        meta = next((extra for extra in extras if isinstance(extra, msgspec.Meta)), meta)
-    if typing.get_origin(hint) in _UNIONS:
-        hint, _ = _unwrapped(hint)
-    return hint, meta
+        if typing.get_origin(hint) is Annotated:
+            meta = next((extra for extra in choices[1:] if isinstance(extra, msgspec.Meta)), meta)
+        elif typing.get_origin(hint) not in _UNIONS or len(choices) != 1:
+            return hint, meta
+        hint = choices[0]
 
 
 def _struct_in(hint: Any) -> type[msgspec.Struct] | None:  # noqa: ANN401 - any annotation

@@ -1,0 +1,208 @@
+"""Fifty devices: each registers, connects with its token as MQTT password, and streams its machine's life."""
+
+import asyncio
+import itertools
+import json
+import random
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Never
+
+import aiomqtt
+
+from deploy.demo.machine import Fault, Machine
+from deploy.demo.registration import (
+    Client,
+    Identity,
+    Registered,
+    exchange,
+    get_access_token,
+    make_key,
+)
+
+PERIOD_SECONDS = 1.0
+"""How often a device reports."""
+
+_SITES = ("Leipzig", "Porto", "Osaka", "Tampere", "Austin")
+_MODELS = ("PressLine 40", "PressLine 60", "PrintMax 9")
+_REGISTERING_AT_ONCE = 8
+_RECONNECT_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One device: who it is, and what will go wrong with its machine."""
+
+    registered: Registered
+    fault: Fault
+    seed: int
+
+    @property
+    def asset_id(self) -> str:
+        """The form of 18 characters."""
+        return self.registered.asset_id
+
+    @property
+    def name(self) -> str:
+        """Its asset's name, for people."""
+        return self.registered.identity.name
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """A device's own event as it was published: ``at`` is its time stamp, milliseconds since the epoch."""
+
+    asset_id: str
+    type: str
+    at: int
+
+
+class Fleet:
+    """The devices of the demo.
+
+    Args:
+        issuer: its URL.
+        client: registers the devices.
+        broker: host and port.
+        faults: what goes wrong with the first machines; the others stay healthy.
+        size: how many devices.
+        seed: makes a run repeatable, but for keys and times.
+        fault_after: seconds of streaming until faults set in.
+    """
+
+    def __init__(
+        self,
+        *,
+        issuer: str,
+        client: Client,
+        broker: tuple[str, int],
+        faults: Sequence[Fault] = (Fault.OVERHEATING, Fault.SILENT, Fault.RUNNING_LOW, Fault.SUPPLY_LOW),
+        size: int = 50,
+        seed: int = 7,
+        fault_after: float = 12.0,
+    ) -> None:
+        self._issuer = issuer
+        self._client = client
+        self._broker = broker
+        self._faults = tuple(faults)
+        self._size = size
+        self._seed = seed
+        self._fault_after = fault_after
+        self.devices: tuple[Device, ...] = ()
+        self.connected: set[str] = set()
+        self.published = 0
+        self.last_sample: dict[str, int] = {}
+        self.signals: list[Signal] = []
+        self.errors: dict[str, str] = {}
+
+    async def register(self, progress: Callable[[int], None] = lambda _done: None) -> tuple[Device, ...]:
+        """Register every device at the issuer.
+
+        Args:
+            progress: called with how many are registered.
+
+        Raises:
+            RegistrationError: the issuer refused one.
+        """
+        answer = await asyncio.to_thread(get_access_token, self._issuer, self._client)
+        access_token = str(answer["access_token"])
+        gate = asyncio.Semaphore(_REGISTERING_AT_ONCE)
+        done = 0
+
+        async def register_one(number: int) -> Device:
+            nonlocal done
+            async with gate:
+                identity = await asyncio.to_thread(self._identity, number)
+                registered = await asyncio.to_thread(exchange, self._issuer, access_token, identity)
+            done += 1
+            progress(done)
+            fault = self._faults[number] if number < len(self._faults) else Fault.NONE
+            return Device(registered, fault, self._seed * 1_000 + number)
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(register_one(number)) for number in range(self._size)]
+        self.devices = tuple(task.result() for task in tasks)
+        return self.devices
+
+    def device(self, fault: Fault) -> Device:
+        """The device that has this fault."""
+        return next(device for device in self.devices if device.fault is fault)
+
+    async def stream(self) -> None:
+        """Connect every device and report until cancelled; a device whose link breaks connects again."""
+        async with asyncio.TaskGroup() as group:
+            for number, device in enumerate(self.devices):
+                group.create_task(self._live(device, delay=number * PERIOD_SECONDS / max(1, self._size)))
+
+    async def _live(self, device: Device, *, delay: float) -> None:
+        machine = Machine(device.seed, fault=device.fault, fault_after=self._fault_after)
+        # Spread over the period: a fleet whose devices all report in the same instant is none.
+        await asyncio.sleep(delay)
+        sequence = itertools.count(1)
+        while True:
+            try:
+                async with self.connect(device) as client:
+                    self.connected.add(device.asset_id)
+                    await self._report(client, device, machine, sequence)
+            except aiomqtt.MqttError as error:
+                self.errors[device.asset_id] = str(error)
+            finally:
+                self.connected.discard(device.asset_id)
+            await asyncio.sleep(_RECONNECT_SECONDS)
+
+    def connect(self, device: Device) -> aiomqtt.Client:
+        """The device's connection: client id and user name are the asset id, the password is the token."""
+        return aiomqtt.Client(
+            *self._broker,
+            identifier=device.asset_id,
+            username=device.asset_id,
+            password=device.registered.token,
+            protocol=aiomqtt.ProtocolVersion.V5,
+            will=aiomqtt.Will(f"assets/{device.asset_id}/status", b"offline", qos=1, retain=True),
+            keepalive=20,
+            timeout=10,
+        )
+
+    async def _report(
+        self, client: aiomqtt.Client, device: Device, machine: Machine, sequence: Iterator[int]
+    ) -> Never:
+        """Report each period until the machine falls silent, which ends it.
+
+        Silence is of the machine, not of the line: the connection stays, as it does when a cable is cut.
+        """
+        prefix = f"assets/{device.asset_id}"
+        await client.publish(f"{prefix}/status", b"online", qos=1, retain=True)
+        due = time.monotonic()
+        while True:
+            reading = machine.advance(PERIOD_SECONDS)
+            if machine.failing and device.fault is Fault.SILENT:
+                await asyncio.Event().wait()
+            if machine.failing and device.fault is Fault.SUPPLY_LOW and not self.signals:
+                at = int(time.time() * 1000)
+                event = {
+                    "ts": at,
+                    "data": {"supply": "toner", "cartridge": "black", "remaining": reading.toner},
+                }
+                await client.publish(f"{prefix}/events/supply_low", json.dumps(event), qos=1)
+                self.signals.append(Signal(device.asset_id, "supply_low", at))
+            at = int(time.time() * 1000)
+            metrics = asdict(reading) | {"toner": {"v": reading.toner, "u": "%"}}
+            message = {"ts": at, "seq": next(sequence), "metrics": metrics}
+            await client.publish(f"{prefix}/telemetry", json.dumps(message), qos=1)
+            self.last_sample[device.asset_id] = at
+            self.published += 1
+            due += PERIOD_SECONDS
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+
+    def _identity(self, number: int) -> Identity:
+        chance = random.Random(self._seed * 1_000 + number)
+        return Identity(
+            device_id=str(uuid.UUID(int=chance.getrandbits(128), version=4)),
+            serial=f"PL-{chance.randrange(10**6):06d}-{number:03d}",
+            name=f"Press {number + 1:02d}",
+            attributes={"Model": chance.choice(_MODELS), "Site": chance.choice(_SITES), "Firmware": "4.2.1"},
+            account_id=f"001AB00000{number % 7:05d}",
+            key=make_key(),
+        )

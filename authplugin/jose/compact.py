@@ -12,6 +12,7 @@ from typing import TypeGuard
 import msgspec
 
 from authplugin.errors import Reason, Refused
+from authplugin.jose.base64url import LETTERS, decode_letters
 from authplugin.jose.json import parse_object
 
 MAX_TOKEN_BYTES = 8192
@@ -22,19 +23,12 @@ MAX_HEADER_BYTES = 1024
 
 MAX_KID_CHARACTERS = 256
 
-_LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _OUTSIDE = b"!"
 # One pass over the bytes: base64url becomes the standard alphabet, dots stay, all else is outside.
 _TO_STANDARD = bytes(
-    {ord("-"): ord("+"), ord("_"): ord("/")}.get(byte, byte) if byte in _LETTERS + b"." else _OUTSIDE[0]
+    {ord("-"): ord("+"), ord("_"): ord("/")}.get(byte, byte) if byte in LETTERS + b"." else _OUTSIDE[0]
     for byte in range(256)
 )
-# By length modulo 4: the last letters whose unused bits are zero (RFC 4648 §3.5); one letter over
-# four holds no byte, so none is right.
-_LAST = (frozenset[int](), frozenset[int](), frozenset(b"AQgw"), frozenset(b"AEIMQUYcgkosw048"))
-# msgspec decodes base64 inside a JSON string in less than half of binascii's time.
-_PADDING = (b'"', b'"', b'=="', b'="')
-_decode_quoted = msgspec.json.Decoder(bytes).decode
 
 _KID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~:/@+=,#")
 
@@ -93,15 +87,12 @@ def split(token: bytes) -> Compact:
     if not header:
         raise Refused(Reason.MALFORMED, "the header is empty")
     signing_input = token[: len(header) + 1 + len(payload)]
-    return Compact(_decode(header), _decode(payload), signing_input, _decode(signature))
-
-
-def _decode(part: bytes) -> bytes:
-    """Decode one part, in the standard alphabet without padding."""
-    remainder = len(part) & 3
-    if remainder and part[-1] not in _LAST[remainder]:
-        raise Refused(Reason.MALFORMED, "a part does not end as base64url must")
-    return _decode_quoted(b'"' + part + _PADDING[remainder])
+    try:
+        return Compact(
+            decode_letters(header), decode_letters(payload), signing_input, decode_letters(signature)
+        )
+    except ValueError as error:
+        raise Refused(Reason.MALFORMED, f"a part {error}") from None
 
 
 @lru_cache(maxsize=1024)

@@ -5,8 +5,8 @@ A key is judged once, when it arrives, never while a token waits (RFC 7517, RFC 
 keys, lax base64) is refused here first.
 """
 
-import binascii
 import hashlib
+import math
 from collections.abc import Collection, Mapping
 from enum import StrEnum
 from types import MappingProxyType
@@ -20,7 +20,9 @@ from jwt import PyJWK
 from jwt.exceptions import PyJWTError
 
 from authplugin.errors import KeySetError
+from authplugin.jose.base64url import LETTERS, decode_letters, encode
 from authplugin.jose.compact import is_kid
+from authplugin.jose.edwards import is_sound
 from authplugin.jose.key import Ed25519Key, P256Key, RSAKey, VerifyingKey
 from authplugin.jose.roca import has_fingerprint
 
@@ -37,7 +39,11 @@ MAX_EXPONENT_BITS = 64
 
 _PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 _FIELD_BYTES = 32
-_BASE64URL = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+# A modulus of two large primes has no factor below 752 (NIST SP 800-89 §5.3.3).
+_SMALL_PRIMES = math.prod(
+    n for n in range(2, 752) if all(n % factor for factor in range(2, math.isqrt(n) + 1))
+)
+_TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 _ALGORITHM_OF_CURVE = {("EC", "P-256"): "ES256", ("OKP", "Ed25519"): "EdDSA"}
 
 
@@ -152,6 +158,8 @@ def admit(jwk: object, algorithms: Collection[str]) -> VerifyingKey:
     name = thumbprint(jwk)
     if algorithm == "RS256":
         _check_rsa(_integer(jwk, "n"), _integer(jwk, "e"))
+    elif algorithm == "EdDSA" and not is_sound(_octets(jwk, "x")):
+        raise UnfitKeyError(Unfit.POINT_INVALID, "has an x that is no sound point of the curve")
     try:
         public = PyJWK(dict(jwk), algorithm).key
     except (PyJWTError, ValueError) as error:
@@ -188,17 +196,13 @@ def thumbprint(jwk: object) -> str:
         raise UnfitKeyError(Unfit.MALFORMED, "holds symmetric or private members")
     # The required members in the order of their names, without white space (RFC 7638 §3).
     if _algorithm(jwk) == "RS256":
-        canonical = f'{{"e":"{_letters(jwk, "e")}","kty":"RSA","n":"{_letters(jwk, "n")}"}}'
+        canonical = f'{{"e":"{_integer_letters(jwk, "e")}","kty":"RSA","n":"{_integer_letters(jwk, "n")}"}}'
     elif jwk["kty"] == "EC":
         x, y = _coordinate(jwk, "x"), _coordinate(jwk, "y")
         canonical = f'{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}'
     else:
         canonical = f'{{"crv":"Ed25519","kty":"OKP","x":"{_coordinate(jwk, "x")}"}}'
-    digest = hashlib.sha256(canonical.encode()).digest()
-    return binascii.b2a_base64(digest, newline=False).translate(_TO_URL, b"=").decode()
-
-
-_TO_URL = bytes.maketrans(b"+/", b"-_")
+    return encode(hashlib.sha256(canonical.encode()).digest())
 
 
 def _algorithm(jwk: Mapping[str, object]) -> str:
@@ -224,24 +228,29 @@ def _check_rsa(n: int, e: int) -> None:
         raise UnfitKeyError(
             Unfit.EXPONENT, f"has an e that is not odd, from {MIN_EXPONENT} and of at most 64 bits"
         )
-    if n % 2 == 0:
-        raise UnfitKeyError(Unfit.MODULUS_WEAK, "has an even n")
+    if math.gcd(n, _SMALL_PRIMES) != 1:
+        raise UnfitKeyError(Unfit.MODULUS_WEAK, "has an n with a small factor")
     if has_fingerprint(n):
         raise UnfitKeyError(Unfit.ROCA, "has an n with the ROCA fingerprint (CVE-2017-15361)")
 
 
-def _letters(jwk: Mapping[str, object], member: str) -> str:
-    value = jwk.get(member)
-    if not isinstance(value, str) or not value or len(value) % 4 == 1:
-        raise UnfitKeyError(Unfit.MALFORMED, f"has no {member} in base64url without padding")
-    if value.encode("utf-8", "replace").translate(None, _BASE64URL):
-        raise UnfitKeyError(Unfit.MALFORMED, f"has no {member} in base64url without padding")
-    return value
-
-
 def _octets(jwk: Mapping[str, object], member: str) -> bytes:
-    value = _letters(jwk, member)
-    return binascii.a2b_base64(value.replace("-", "+").replace("_", "/") + "=" * (-len(value) % 4))
+    value = jwk.get(member)
+    if not isinstance(value, str) or not value:
+        raise UnfitKeyError(Unfit.MALFORMED, f"has no text named {member}")
+    letters = value.encode("utf-8", "replace")
+    if letters.translate(None, LETTERS):
+        raise UnfitKeyError(Unfit.MALFORMED, f"has an {member} that is not base64url without padding")
+    try:
+        return decode_letters(letters.translate(_TO_STANDARD))
+    except ValueError as error:
+        raise UnfitKeyError(Unfit.MALFORMED, f"has an {member} that {error}") from None
+
+
+def _integer_letters(jwk: Mapping[str, object], member: str) -> str:
+    """The letters without leading zero octets, which some issuers write (RFC 7518 §2 Base64urlUInt)."""
+    octets = _octets(jwk, member)
+    return cast("str", jwk[member]) if octets[0] else encode(octets.lstrip(b"\0"))
 
 
 def _integer(jwk: Mapping[str, object], member: str) -> int:

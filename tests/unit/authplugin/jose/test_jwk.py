@@ -1,0 +1,330 @@
+"""Admission of keys: fit ones verify, unfit ones are left out with their reason, leaked secrets refuse all."""
+
+import math
+import secrets
+from functools import cache
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPrivateNumbers, RSAPublicNumbers
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa
+from hypothesis import given
+from hypothesis import strategies as st
+from joserfc.jwk import import_key
+from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+from tests.support.mints import mint
+
+from authplugin.errors import KeySetError, Reason, Refused
+from authplugin.jose import verify_jws
+from authplugin.jose.jwk import MAX_KEYS, Unfit, UnfitKeyError, admit, admit_set, thumbprint
+from authplugin.jose.roca import has_fingerprint
+from authplugin.testing.mint import base64url
+
+RS256 = ["RS256"]
+ALL = ["RS256", "ES256", "EdDSA"]
+PRIMES = [p for p in range(2, 702) if all(p % q for q in range(2, math.isqrt(p) + 1))]
+
+
+def number(value: int, length: int | None = None) -> str:
+    size = length if length is not None else (value.bit_length() + 7) // 8
+    return base64url(value.to_bytes(size, "big")).decode()
+
+
+def rsa(n: int, e: int = 65537, **changes: object) -> dict[str, object]:
+    return {"kty": "RSA", "kid": "Assets", "n": number(n), "e": number(e), **changes}
+
+
+def jwk(algorithm: str = "RS256", **changes: object) -> dict[str, object]:
+    changed = {**mint(algorithm).jwk(), **changes}
+    return {name: value for name, value in changed.items() if value is not None}
+
+
+def is_prime(candidate: int) -> bool:
+    return all(pow(base, candidate - 1, candidate) == 1 for base in (2, 3, 5, 7))
+
+
+@cache
+def roca_modulus() -> int:
+    """A modulus made as the flawed library makes it: both primes k·M + (65537^a mod M)."""
+    m = math.prod(PRIMES)
+
+    def flawed_prime() -> int:
+        while True:
+            k = secrets.randbits(1024 - m.bit_length() + 1) | 1 << (1024 - m.bit_length())
+            candidate = k * m + pow(65537, secrets.randbits(256), m)
+            if candidate.bit_length() == 1024 and candidate % 2 and is_prime(candidate):
+                return candidate
+
+    while True:
+        modulus = flawed_prime() * flawed_prime()
+        if modulus.bit_length() == 2048:
+            return modulus
+
+
+@cache
+def small_key() -> RSAPrivateKey:
+    return generate_rsa(65537, 1024)
+
+
+@cache
+def low_exponent_key() -> RSAPrivateKey:
+    return generate_rsa(3, 2048)
+
+
+def good_n() -> int:
+    key = mint().key
+    assert isinstance(key, RSAPrivateKey)
+    return key.public_key().public_numbers().n
+
+
+def weak_keys() -> dict[str, tuple[dict[str, object], Unfit]]:
+    n = good_n()
+    big = (1 << 16383) + 1
+    return {
+        "1024 bits": (rsa(small_key().public_key().public_numbers().n), Unfit.MODULUS_SIZE),
+        "2047 bits": (rsa((1 << 2046) + 1), Unfit.MODULUS_SIZE),
+        "16k bits": (rsa(big), Unfit.MODULUS_SIZE),
+        "8193 bits": (rsa((1 << 8192) + 1), Unfit.MODULUS_SIZE),
+        "n = 0": ({**rsa(n), "n": "AA"}, Unfit.MODULUS_SIZE),
+        "e = 1": (rsa(n, 1), Unfit.EXPONENT),
+        "e = 3": (rsa(low_exponent_key().public_key().public_numbers().n, 3), Unfit.EXPONENT),
+        "e = 65535": (rsa(n, 65535), Unfit.EXPONENT),
+        "e even": (rsa(n, 65538), Unfit.EXPONENT),
+        "e of 65 bits": (rsa(n, (1 << 64) + 1), Unfit.EXPONENT),
+        "n even": (rsa(n - 1), Unfit.MODULUS_WEAK),
+        "n a multiple of 7": (rsa(n - n % 14 + 7), Unfit.MODULUS_WEAK),
+        "ROCA": (rsa(roca_modulus()), Unfit.ROCA),
+    }
+
+
+@pytest.mark.parametrize("name", list(weak_keys()))
+def test_weak_key_is_left_out(name: str) -> None:
+    key, why = weak_keys()[name]
+    with pytest.raises(UnfitKeyError) as unfit:
+        admit(key, RS256)
+    assert unfit.value.why is why
+
+
+def test_token_signed_by_a_weak_key_is_refused() -> None:
+    for private, e in ((small_key(), 65537), (low_exponent_key(), 3)):
+        numbers = private.public_key().public_numbers()
+        jwks = {"keys": [rsa(numbers.n, e)]}
+        token = mint().sign(mint().claims(), key=private)
+        with pytest.raises(Refused) as refused:
+            verify_jws(token, jwks, algorithms=RS256)
+        assert refused.value.reason is Reason.KEY_UNKNOWN
+        assert "key 0" in refused.value.detail
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"use": "enc"}, Unfit.USE_NOT_SIGNATURE),
+        ({"use": ["sig"]}, Unfit.USE_NOT_SIGNATURE),
+        ({"use": "SIG"}, Unfit.USE_NOT_SIGNATURE),
+        ({"key_ops": ["encrypt"]}, Unfit.KEY_OPS_NOT_VERIFY),
+        ({"key_ops": []}, Unfit.KEY_OPS_NOT_VERIFY),
+        ({"key_ops": "verify"}, Unfit.KEY_OPS_NOT_VERIFY),
+        ({"alg": "RS512"}, Unfit.ALGORITHM_NOT_ALLOWED),
+        ({"alg": "PS256"}, Unfit.ALGORITHM_NOT_ALLOWED),
+        ({"alg": "HS256"}, Unfit.ALGORITHM_NOT_ALLOWED),
+        ({"alg": ["RS256"]}, Unfit.ALGORITHM_NOT_ALLOWED),
+        ({"kid": None}, Unfit.KID_INVALID),
+        ({"kid": 190}, Unfit.KID_INVALID),
+        ({"kid": "../Assets"}, Unfit.KID_INVALID),
+        ({"kty": None}, Unfit.KTY_UNSUPPORTED),
+        ({"kty": "rsa"}, Unfit.KTY_UNSUPPORTED),
+        ({"kty": ["RSA"]}, Unfit.KTY_UNSUPPORTED),
+        ({"kty": "AKP"}, Unfit.KTY_UNSUPPORTED),
+        ({"n": None}, Unfit.MALFORMED),
+        ({"n": ""}, Unfit.MALFORMED),
+        ({"n": 5}, Unfit.MALFORMED),
+        ({"n": "AQAB="}, Unfit.MALFORMED),
+        ({"n": "AQA+"}, Unfit.MALFORMED),
+        ({"n": "AQA\ud800"}, Unfit.MALFORMED),
+        ({"n": "AQABA"}, Unfit.MALFORMED),
+        ({"e": "AQ AB"}, Unfit.MALFORMED),
+        ({"e": None}, Unfit.MALFORMED),
+    ],
+)
+def test_misused_or_malformed_rsa_key_is_left_out(changes: dict[str, object], why: Unfit) -> None:
+    with pytest.raises(UnfitKeyError) as unfit:
+        admit(jwk(**changes), RS256)
+    assert unfit.value.why is why
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "changes", "why"),
+    [
+        ("ES256", {"crv": "P-384"}, Unfit.CURVE_UNSUPPORTED),
+        ("ES256", {"crv": "secp256k1"}, Unfit.CURVE_UNSUPPORTED),
+        ("ES256", {"crv": None}, Unfit.CURVE_UNSUPPORTED),
+        ("ES256", {"crv": ["P-256"]}, Unfit.CURVE_UNSUPPORTED),
+        ("ES256", {"crv": "Ed25519"}, Unfit.CURVE_UNSUPPORTED),
+        ("ES256", {"x": number(1, 32)}, Unfit.POINT_INVALID),
+        ("ES256", {"x": number(0, 32), "y": number(0, 32)}, Unfit.POINT_INVALID),
+        ("ES256", {"x": number(1, 31)}, Unfit.MALFORMED),
+        ("ES256", {"y": number(1, 33)}, Unfit.MALFORMED),
+        ("ES256", {"y": None}, Unfit.MALFORMED),
+        ("ES256", {"alg": "ES384"}, Unfit.ALGORITHM_NOT_ALLOWED),
+        ("EdDSA", {"crv": "Ed448"}, Unfit.CURVE_UNSUPPORTED),
+        ("EdDSA", {"crv": "X25519"}, Unfit.CURVE_UNSUPPORTED),
+        ("EdDSA", {"x": number(1, 31)}, Unfit.MALFORMED),
+        ("EdDSA", {"x": number(1, 33)}, Unfit.MALFORMED),
+        ("EdDSA", {"x": base64url(bytes(32)).decode()}, Unfit.POINT_INVALID),
+        ("EdDSA", {"x": base64url(b"\x01" + bytes(31)).decode()}, Unfit.POINT_INVALID),
+        ("EdDSA", {"x": base64url(b"\x01" + bytes(30) + b"\x80").decode()}, Unfit.POINT_INVALID),
+        ("EdDSA", {"x": base64url(b"\xec" + b"\xff" * 30 + b"\x7f").decode()}, Unfit.POINT_INVALID),
+        ("EdDSA", {"x": base64url(b"\xed" + b"\xff" * 30 + b"\x7f").decode()}, Unfit.POINT_INVALID),
+        ("EdDSA", {"x": base64url(b"\x02" + bytes(31)).decode()}, Unfit.POINT_INVALID),
+    ],
+)
+def test_unfit_curve_key_is_left_out(algorithm: str, changes: dict[str, object], why: Unfit) -> None:
+    with pytest.raises(UnfitKeyError) as unfit:
+        admit(jwk(algorithm, **changes), ALL)
+    assert unfit.value.why is why
+
+
+def test_key_of_an_algorithm_the_issuer_may_not_use_is_left_out() -> None:
+    for algorithm in ALL:
+        others = [name for name in ALL if name != algorithm]
+        with pytest.raises(UnfitKeyError) as unfit:
+            admit(jwk(algorithm), others)
+        assert unfit.value.why is Unfit.ALGORITHM_NOT_ALLOWED
+    with pytest.raises(UnfitKeyError) as unfit:
+        admit(jwk(), ["HS256", "none"])
+    assert unfit.value.why is Unfit.ALGORITHM_NOT_ALLOWED
+
+
+def test_fit_key_says_what_it_is() -> None:
+    key = admit(jwk(key_ops=["verify", "sign"]), RS256)
+    assert (key.kid, key.algorithm, key.bits) == ("Assets", "RS256", 2048)
+    assert key.thumbprint == thumbprint(jwk())
+    assert "Assets" in repr(key)
+    assert (admit(jwk("ES256"), ALL).bits, admit(jwk("EdDSA"), ALL).bits) == (256, 255)
+
+
+def test_absent_use_alg_and_key_ops_are_fine() -> None:
+    assert admit(jwk(use=None, alg=None), RS256).algorithm == "RS256"
+
+
+def test_modulus_with_leading_zero_is_the_same_key() -> None:
+    padded = admit(jwk(n=number(good_n(), 257)), RS256)
+    assert padded.thumbprint == admit(jwk(), RS256).thumbprint
+    token = mint().mint()
+    assert verify_jws(token, {"keys": [jwk(n=number(good_n(), 257))]}, algorithms=RS256)
+
+
+@pytest.mark.parametrize("key", ["text", 7, None, [], True])
+def test_key_that_is_no_object_is_left_out(key: object) -> None:
+    admission = admit_set({"keys": [key, jwk()]}, RS256)
+    assert list(admission.keys) == ["Assets"]
+    assert [(out.position, out.kid, out.why) for out in admission.left_out] == [(0, None, Unfit.MALFORMED)]
+
+
+def test_one_bad_key_leaves_the_good_ones() -> None:
+    admission = admit_set({"keys": [jwk(kid="bad", use="enc"), jwk()]}, RS256)
+    assert set(admission.keys) == {"Assets"}
+    assert [(out.kid, out.why) for out in admission.left_out] == [("bad", Unfit.USE_NOT_SIGNATURE)]
+
+
+def test_of_a_duplicated_kid_all_are_left_out() -> None:
+    second = mint(kid="Second").jwk()
+    for twin in (jwk(), {**second, "kid": "Assets"}, jwk(use="enc"), {"kid": "Assets", "kty": "AKP"}):
+        admission = admit_set({"keys": [jwk(), second, twin]}, RS256)
+        assert set(admission.keys) == {"Second"}
+        assert [(out.position, out.why) for out in admission.left_out] == [
+            (0, Unfit.KID_DUPLICATE),
+            (2, Unfit.KID_DUPLICATE),
+        ]
+
+
+@pytest.mark.parametrize(
+    "leak",
+    [
+        {"kty": "oct", "k": "AAAA", "kid": "secret"},
+        {"kty": "oct"},
+        {"kty": "RSA", "d": "AQAB"},
+        {"kty": "RSA", "p": "AQAB"},
+        {"kty": "RSA", "q": "AQAB"},
+        {"kty": "RSA", "dp": "AQAB"},
+        {"kty": "RSA", "dq": "AQAB"},
+        {"kty": "RSA", "qi": "AQAB"},
+        {"kty": "RSA", "oth": []},
+        {"kty": "EC", "crv": "P-256", "d": "AQAB"},
+        {"kty": "OKP", "crv": "Ed25519", "d": "AQAB"},
+        {"kty": "unknown", "k": None},
+    ],
+)
+def test_set_with_a_secret_is_refused_whole(leak: dict[str, object]) -> None:
+    with pytest.raises(KeySetError, match="refused whole"):
+        admit_set({"keys": [jwk(), leak]}, RS256)
+    with pytest.raises(Refused) as refused:
+        verify_jws(mint().mint(), {"keys": [jwk(), leak]}, algorithms=RS256)
+    assert refused.value.reason is Reason.KEY_UNKNOWN
+
+
+def test_private_key_of_the_issuer_itself_is_refused_whole() -> None:
+    leaked = {**jwk(), **RSAAlgorithm.to_jwk(mint().key, as_dict=True)}  # type: ignore[arg-type] # an RSA key
+    with pytest.raises(KeySetError):
+        admit_set({"keys": [leaked]}, RS256)
+
+
+@pytest.mark.parametrize(
+    "document", [None, [], "x", {}, {"keys": None}, {"keys": {}}, {"keys": "x"}, [jwk()]]
+)
+def test_document_that_is_no_set_is_refused(document: object) -> None:
+    with pytest.raises(KeySetError, match="not a JWK Set"):
+        admit_set(document, RS256)
+
+
+def test_set_with_too_many_keys_is_refused() -> None:
+    assert not admit_set({"keys": [{}] * MAX_KEYS}, RS256).keys
+    with pytest.raises(KeySetError, match="at most"):
+        admit_set({"keys": [{}] * (MAX_KEYS + 1)}, RS256)
+
+
+def test_thumbprint_is_the_one_of_rfc_7638() -> None:
+    n = (
+        "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3"
+        "oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdA"
+        "ZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-"
+        "kEgU8awapJzKnqDKgw"
+    )
+    example = {"kty": "RSA", "n": n, "e": "AQAB", "alg": "RS256", "kid": "2011-04-29"}
+    assert thumbprint(example) == "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
+
+
+@pytest.mark.parametrize("algorithm", ALL)
+def test_thumbprint_agrees_with_another_library(algorithm: str) -> None:
+    key = {name: value for name, value in jwk(algorithm).items() if name != "alg"}
+    assert thumbprint(key) == import_key(key).thumbprint()  # type: ignore[arg-type] # a JWK
+
+
+def test_thumbprint_of_a_secret_or_a_stranger_is_refused() -> None:
+    for key in (None, "x", {}, {"kty": "oct", "k": "AAAA"}, jwk(d="AQAB")):
+        with pytest.raises(UnfitKeyError):
+            thumbprint(key)
+    curve = ECAlgorithm.to_jwk(generate_private_key(SECP384R1()).public_key(), as_dict=True)
+    with pytest.raises(UnfitKeyError):
+        thumbprint(curve)
+
+
+def test_roca_fingerprint_marks_flawed_moduli_only() -> None:
+    assert has_fingerprint(roca_modulus())
+    assert not any(has_fingerprint(key.public_numbers().n) for key in (small_key().public_key(),))
+    assert not has_fingerprint(good_n())
+
+
+@given(st.integers(min_value=2**2047, max_value=2**2048 - 1).map(lambda n: n | 1))
+def test_roca_fingerprint_is_rare(modulus: int) -> None:
+    # One random odd number in 2^27 or so has it; powers of the generator always do.
+    assert has_fingerprint(pow(65537, modulus % 1000, math.prod(PRIMES)))
+
+
+def test_numbers_of_a_key_are_read_as_the_other_libraries_read_them() -> None:
+    key = mint().key
+    assert isinstance(key, RSAPrivateKey)
+    private: RSAPrivateNumbers = key.private_numbers()
+    assert isinstance(private.public_numbers, RSAPublicNumbers)
+    assert admit(rsa(private.public_numbers.n), RS256).thumbprint == thumbprint(jwk())

@@ -1,0 +1,71 @@
+"""``authplugin check-config``: reads a configuration as the gate would, and says what it understood."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from authplugin.policy import AssetScope
+    from authplugin.settings import Loaded
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
+    """Declare the command."""
+    parser = subparsers.add_parser(
+        "check-config",
+        help="check a configuration without starting anything",
+        description="Reads the configuration and AUTHPLUGIN_ variables as the gate would, and prints what "
+        "it understood. Exits 1 with one line for every mistake: file:line: key: found …, expected ….",
+    )
+    parser.add_argument("config", type=Path, metavar="FILE", help="the gate's configuration (TOML)")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print what was understood; 1 and every mistake when something is wrong."""
+    from authplugin.errors import ConfigurationErrors  # noqa: PLC0415 - --help need not load the settings
+    from authplugin.settings import load  # noqa: PLC0415 - as above
+
+    try:
+        loaded = load(args.config)
+    except ConfigurationErrors as errors:
+        for error in errors.errors:
+            print(error, file=sys.stderr)
+        return 1
+    for line in _summary(loaded):
+        print(line)
+    return 0
+
+
+def _summary(loaded: "Loaded") -> list[str]:
+    """What the configuration means, a line a fact."""
+    from authplugin.settings import key_url  # noqa: PLC0415 - as above
+
+    settings, policy = loaded.settings, loaded.policy
+    lines = []
+    for table in settings.issuers:
+        issuer = policy.issuers[table.issuer]
+        lines += [
+            f"issuer {table.issuer}",
+            f"  keys       {table.jwks_file or key_url(table)}",
+            f"  signs with {', '.join(table.algorithms)}",
+            f"  audiences  {', '.join(table.audiences)}",
+            f"  assets     {_scope(issuer.assets)} ({table.id_form} ids)",
+        ]
+    lines += [f"assets publish    {template}" for template in policy.topics.publish]
+    lines += [f"assets subscribe  {template}" for template in policy.topics.subscribe]
+    for account in policy.service_accounts.values():
+        lines.append(f"service account {account.name}")
+        lines += [f"  publish    {topic_filter}" for topic_filter in account.publish]
+        lines += [f"  subscribe  {topic_filter}" for topic_filter in account.subscribe]
+    metrics = settings.metrics
+    lines.append(f"metrics  {'off' if metrics.port is None else f'{metrics.address} port {metrics.port}'}")
+    lines.append(f"audit    {settings.audit.file or 'off'}")
+    return lines
+
+
+def _scope(scope: "AssetScope") -> str:
+    if scope.every:
+        return "any"
+    return ", ".join([*sorted(scope.exact), *(f"{prefix}…" for prefix in scope.prefixes)])

@@ -43,7 +43,7 @@ class Metrics:
         topics = Counter(
             "authplugin_topic_decisions",
             "Publishes, subscriptions and deliveries decided.",
-            ["action", "outcome"],
+            ["action", "outcome", "reason"],
             registry=self.registry,
         )
         reloads = Counter(
@@ -70,8 +70,11 @@ class Metrics:
         self._allowed = decisions.labels(ALLOWED, NO_REASON).inc
         self._refused = {reason: decisions.labels(REFUSED, reason.value).inc for reason in Reason}
         self._ended = {reason: ended.labels(reason.value).inc for reason in Reason}
-        self._topic_allowed = {action: topics.labels(action.value, ALLOWED).inc for action in Action}
-        self._topic_refused = {action: topics.labels(action.value, REFUSED).inc for action in Action}
+        self._topic_allowed = {
+            action: topics.labels(action.value, ALLOWED, NO_REASON).inc for action in Action
+        }
+        # Bound when first met: most of these pairs never are.
+        self._topics = topics
         self._reloads = {good: reloads.labels("good" if good else "bad").inc for good in (True, False)}
         self._reload_good.set(1)
 
@@ -85,7 +88,10 @@ class Metrics:
 
     def authorized(self, _grant: Grant, action: Action, _topic: str, decision: Decision) -> None:
         """Count a topic."""
-        (self._topic_allowed if isinstance(decision, Allow) else self._topic_refused)[action]()
+        if isinstance(decision, Allow):
+            self._topic_allowed[action]()
+        else:
+            self._topics.labels(action.value, REFUSED, decision.reason.value).inc()
 
     def failed(self, _error: Exception) -> None:
         """Count a fault of the gate."""

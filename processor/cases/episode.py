@@ -1,0 +1,108 @@
+"""One condition on one asset: ok → pending → open → recovering → closed, in event time.
+
+An episode begins with the condition's onset and ends when the condition has been over long enough. How
+long something has held is proven by a later sample or by the partition's clock, never by the wall clock.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+from processor.cases.finding import Finding
+
+
+class Phase(StrEnum):
+    """Where an episode stands; an asset and rule without an episode is ok."""
+
+    PENDING = "pending"
+    OPEN = "open"
+    RECOVERING = "recovering"
+
+
+class Turn(StrEnum):
+    """What the outside is told of."""
+
+    OPENED = "opened"
+    CLOSED = "closed"
+
+
+class Episode(msgspec.Struct, array_like=True):
+    """State of one condition.
+
+    Attributes:
+        start: event time of the onset, milliseconds; the episode's identity.
+        phase: where it stands.
+        since: event time of the last turn of the condition.
+        clock: the partition's clock when that was judged.
+        finding: what was found at the onset.
+    """
+
+    start: int
+    phase: Phase
+    since: int
+    clock: int
+    finding: Finding
+
+
+class Timing(msgspec.Struct, frozen=True):
+    """A rule's patience, milliseconds: `hold` before opening, `clear` before closing.
+
+    `lateness` is how long the clock waits for samples that are still to be put in order.
+    """
+
+    hold: int
+    clear: int
+    lateness: int
+
+
+def rise(
+    episode: Episode | None, timing: Timing, *, t: int, previous: int, clock: int, finding: Finding
+) -> tuple[Episode, list[tuple[Turn, int, Episode]]]:
+    """The condition came true at `t`; `previous` is the time of the sample before it."""
+    turns: list[tuple[Turn, int, Episode]] = []
+    if episode is not None and episode.phase is Phase.RECOVERING:
+        if previous < episode.since + timing.clear:
+            episode.phase = Phase.OPEN
+            return episode, turns
+        turns.append((Turn.CLOSED, episode.since + timing.clear, episode))
+    elif episode is not None:
+        return episode, turns
+    started = Episode(start=t, phase=Phase.PENDING, since=t, clock=clock, finding=finding)
+    if timing.hold == 0:
+        started.phase = Phase.OPEN
+        turns.append((Turn.OPENED, t, started))
+    return started, turns
+
+
+def fall(
+    episode: Episode, timing: Timing, *, t: int, previous: int, clock: int
+) -> tuple[Episode | None, list[tuple[Turn, int, Episode]]]:
+    """The condition ended at `t`."""
+    turns: list[tuple[Turn, int, Episode]] = []
+    if episode.phase is Phase.RECOVERING:
+        return episode, turns
+    if episode.phase is Phase.PENDING:
+        if previous < episode.start + timing.hold:
+            return None, turns
+        turns.append((Turn.OPENED, episode.start + timing.hold, episode))
+    if timing.clear == 0:
+        turns.append((Turn.CLOSED, t, episode))
+        return None, turns
+    episode.phase, episode.since, episode.clock = Phase.RECOVERING, t, clock
+    return episode, turns
+
+
+def settle(
+    episode: Episode, timing: Timing, *, newest: int, clock: int
+) -> tuple[Episode | None, list[tuple[Turn, int, Episode]]]:
+    """Time has passed without a turn: `newest` is the last judged sample, `clock` the partition's clock."""
+    if episode.phase is Phase.OPEN:
+        return episode, []
+    patience = timing.hold if episode.phase is Phase.PENDING else timing.clear
+    due = episode.since + patience
+    if newest < due and clock - episode.clock < patience + timing.lateness:
+        return episode, []
+    if episode.phase is Phase.PENDING:
+        episode.phase = Phase.OPEN
+        return episode, [(Turn.OPENED, due, episode)]
+    return None, [(Turn.CLOSED, due, episode)]

@@ -1,0 +1,41 @@
+"""What a detector found, as the episode keeps it and the event tells it: event-time facts only."""
+
+import msgspec
+
+from processor.model import Explanation
+
+
+class Evidence(msgspec.Struct, frozen=True, array_like=True):
+    """One sample that led to a finding."""
+
+    metric: str
+    t: int
+    v: float
+
+
+class Finding(msgspec.Struct, frozen=True, array_like=True):
+    """Seen, expected, margin and the samples at the onset."""
+
+    metric: str
+    seen: float
+    expected: float
+    margin: float
+    unit: str
+    text: str
+    evidence: tuple[Evidence, ...] = ()
+
+
+def make_finding(
+    why: Explanation, *, metric: str, unit: str, evidence: tuple[Evidence, ...]
+) -> Finding:
+    """A finding from a detector's words; `unit` is the metric's own, for detectors that speak in it."""
+    spoken = unit if not why.unit else f"{unit} {why.unit}".strip() if why.unit.startswith("per ") else why.unit
+    return Finding(
+        metric=metric,
+        seen=float(why.seen),
+        expected=float(why.expected),
+        margin=float(why.margin),
+        unit=spoken,
+        text=why.text,
+        evidence=evidence,
+    )

@@ -1,0 +1,73 @@
+"""The partition's own clock: it runs only while heartbeats prove that the whole road was open."""
+
+from typing import Any
+
+import msgspec
+
+#: Heartbeats further apart than this prove nothing about the time between them.
+LONGEST = 3_000
+#: A bridge that has not been heard for this long, while others were, is taken out of service.
+FORGOTTEN = 24 * 3_600_000
+#: A clock that is ahead of receipt by more than this is wrong; the beat counts at the time of receipt.
+_AHEAD = 60_000
+
+
+class Beat(msgspec.Struct, frozen=True):
+    """Value of a heartbeat record: when the bridge sent it (milliseconds), and which bridge."""
+
+    ts: int
+    bridge: str = ""
+
+
+class PartitionClock:
+    """Proven time in milliseconds. With several bridges it runs while every one of them beats.
+
+    An outage of one bridge holds the clock, because nobody can say which assets are behind it.
+    """
+
+    def __init__(self) -> None:
+        self.now = 0
+        self.gap = 0
+        self._at = 0
+        self._beats: dict[str, int] = {}
+
+    def beat(self, ts: int, bridge: str) -> bool:
+        """Take in a heartbeat; whether the clock moved."""
+        known = self._beats.get(bridge)
+        if known is not None and ts <= known:
+            return False
+        self._beats[bridge] = ts
+        newest = max(self._beats.values())
+        for name in [name for name, at in self._beats.items() if newest - at > FORGOTTEN]:
+            del self._beats[name]
+        proven = min(self._beats.values())
+        step, self._at = proven - self._at, max(proven, self._at)
+        if 0 < step <= LONGEST:
+            self.now += step
+            return True
+        if step > LONGEST:
+            # The time between is held: whoever was silent has its whole time again.
+            self.gap = self.now
+        return False
+
+    def dump(self) -> dict[str, Any]:
+        """What `load` needs."""
+        return {"now": self.now, "gap": self.gap, "at": self._at, "beats": self._beats}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Continue where `dump` left off."""
+        self.now, self.gap, self._at = state["now"], state["gap"], state["at"]
+        self._beats = dict(state["beats"])
+        
+
+_DECODER = msgspec.json.Decoder(Beat)
+
+
+def read_beat(value: bytes | None, received: int) -> Beat:
+    """The heartbeat of a control record.
+
+    Raises:
+        msgspec.MsgspecError: the value is not a heartbeat.
+    """
+    beat = _DECODER.decode(value or b"")
+    return beat if 0 < beat.ts <= received + _AHEAD else Beat(received, beat.bridge)

@@ -1,0 +1,203 @@
+"""Put samples into event time, per asset: who is judged now, who waits, who comes too late or twice.
+
+One compiled pass in order of arrival, so that cutting a run of records into other batches changes nothing.
+An asset's mark is its newest event time less the allowed lateness; a sample waits in the asset's list,
+ordered by time, until the mark passes it. Samples leave in time order, which is what every detector needs.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba.extending import register_jitable
+
+#: "Never": older than any event time.
+NEVER = np.iinfo(np.int64).min
+
+ASSET = np.dtype(
+    [
+        ("newest", np.int64),
+        ("mark", np.int64),
+        ("top", np.int64),  # newest sequence number, -1 for none
+        ("seen", np.uint64),  # which of the 64 sequence numbers up to `top` were met
+        ("head", np.int64),  # first waiting sample in the pool, -1 for none
+        ("held", np.int64),
+        ("whole", np.int64),  # series of "any sample of the asset", -1 when no rule looks at it
+    ],
+    align=True,
+)
+SERIES = np.dtype([("t", np.int64), ("v", np.float64)], align=True)
+POOL = np.dtype(
+    [
+        ("t", np.int64),
+        ("v", np.float64),
+        ("series", np.int64),
+        ("clock", np.int64),
+        ("next", np.int64),
+        ("used", np.uint8),
+    ],
+    align=True,
+)
+RECORD = np.dtype([("asset", np.int64), ("t", np.int64), ("seq", np.int64), ("runs", np.int64)], align=True)
+RUN = np.dtype([("series", np.int64), ("samples", np.int64)], align=True)
+JUDGED = np.dtype(
+    [("series", np.int64), ("t", np.int64), ("v", np.float64), ("previous", np.int64)], align=True
+)
+
+#: Places in the array of counts.
+RECEIVED, TAKEN, LATE, DUPLICATE, CONFLICT, HELD = range(6)
+
+
+@register_jitable
+def _repeated(asset: Any, t: int, seq: int) -> bool:  # noqa: ANN401 - a row
+    """Whether this sequence number was met before; remembers it."""
+    if seq < 0:
+        return False
+    ahead = seq - asset.top
+    # A smaller number at a newer time is a device that began to count anew.
+    if asset.top < 0 or ahead >= 64 or (ahead <= 0 and t > asset.newest):
+        asset.top = seq
+        asset.seen = np.uint64(1)
+        return False
+    if ahead > 0:
+        asset.seen = (asset.seen << np.uint64(ahead)) | np.uint64(1)
+        asset.top = seq
+        return False
+    if ahead <= -64:
+        return False
+    bit = np.uint64(1) << np.uint64(-ahead)
+    met = (asset.seen & bit) != np.uint64(0)
+    asset.seen |= bit
+    return met
+
+
+@register_jitable
+def _release(asset: Any, series: Any, pool: Any, free: Any, out: Any, k: int, counts: Any) -> int:  # noqa: ANN401 - rows and arrays
+    """Judge the asset's waiting samples up to its mark, in time order; the new length of `out`."""
+    at = asset.head
+    while at >= 0 and pool[at].t <= asset.mark:
+        sample = pool[at]
+        row = series[sample.series]
+        out[k].series = sample.series
+        out[k].t = sample.t
+        out[k].v = sample.v
+        out[k].previous = row.t
+        row.t = sample.t
+        row.v = sample.v
+        k += 1
+        counts[TAKEN] += 1
+        counts[HELD] -= 1
+        asset.held -= 1
+        following = sample.next
+        sample.used = 0
+        sample.next = free[0]
+        free[0] = at
+        at = following
+    asset.head = at
+    return k
+
+
+def admit(records, runs, values, lateness, most, clock, assets, series, pool, free, out, counts):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201, PLR0913, PLR0912, PLR0915, C901 - compiled: one straight pass, one argument a column
+    """Take in records in order of arrival; the judged samples come first in `out`. Returns how many.
+
+    `pool` must have room for every value, and `out` for every value, every waiting sample and every record.
+    """
+    k = 0
+    r = 0
+    i = 0
+    for n in range(records.shape[0]):
+        record = records[n]
+        asset = assets[record.asset]
+        t = record.t
+        repeated = _repeated(asset, t, record.seq)
+        if asset.newest < t:
+            asset.newest = t
+        mark = max(asset.mark, asset.newest - lateness)
+        for _ in range(record.runs):
+            run = runs[r]
+            r += 1
+            for s in range(run.series, run.series + run.samples):
+                v = values[i]
+                i += 1
+                counts[RECEIVED] += 1
+                row = series[s]
+                if t <= row.t:
+                    if t == row.t:
+                        counts[DUPLICATE if v == row.v else CONFLICT] += 1
+                    else:
+                        counts[DUPLICATE if repeated else LATE] += 1
+                    continue
+                if asset.head < 0 and t <= mark:
+                    out[k].series = s
+                    out[k].t = t
+                    out[k].v = v
+                    out[k].previous = row.t
+                    row.t = t
+                    row.v = v
+                    k += 1
+                    counts[TAKEN] += 1
+                    continue
+                before = -1
+                at = asset.head
+                same = False
+                while at >= 0 and pool[at].t <= t:
+                    if pool[at].t == t and pool[at].series == s:
+                        counts[DUPLICATE if pool[at].v == v else CONFLICT] += 1
+                        same = True
+                        break
+                    before = at
+                    at = pool[at].next
+                if same:
+                    continue
+                new = free[0]
+                free[0] = pool[new].next
+                pool[new].t = t
+                pool[new].v = v
+                pool[new].series = s
+                pool[new].clock = clock
+                pool[new].next = at
+                pool[new].used = 1
+                if before < 0:
+                    asset.head = new
+                else:
+                    pool[before].next = new
+                asset.held += 1
+                counts[HELD] += 1
+        asset.mark = mark
+        k = _release(asset, series, pool, free, out, k, counts)
+        # Beyond the bound the oldest are judged early: memory is worth more than perfect order.
+        while asset.held > most:
+            asset.mark = pool[asset.head].t
+            k = _release(asset, series, pool, free, out, k, counts)
+        if asset.whole >= 0:
+            row = series[asset.whole]
+            out[k].series = asset.whole
+            out[k].t = max(row.t, t)
+            out[k].v = 0.0
+            out[k].previous = row.t
+            row.t = max(row.t, t)
+            k += 1
+    return k
+
+
+def expire(lateness, clock, assets, owner, series, pool, free, out, counts):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201, PLR0913 - compiled: one argument a column
+    """Judge what has waited for the whole lateness by the partition's clock: its asset fell silent."""
+    k = 0
+    for at in range(pool.shape[0]):
+        sample = pool[at]
+        if sample.used and clock - sample.clock >= lateness:
+            asset = assets[owner[sample.series]]
+            if asset.mark < sample.t:
+                asset.mark = sample.t
+            k = _release(asset, series, pool, free, out, k, counts)
+    return k
+
+
+def remember(judged, count, recent, places):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201 - compiled: one argument a column
+    """Keep the last samples of each series, in a ring a series, as evidence for a later finding."""
+    depth = recent.shape[1]
+    for i in range(count):
+        s = judged[i].series
+        at = places[s] % depth
+        recent[s, at].t = judged[i].t
+        recent[s, at].v = judged[i].v
+        places[s] = places[s] + 1

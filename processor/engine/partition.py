@@ -1,0 +1,365 @@
+"""One partition's memory: records in, case events out, everything between in event time.
+
+The straight line of a run of records::
+
+    decode ─▶ columns of the run ─▶ put in order (late, duplicate, conflict; the rest judged or held)
+       ─▶ one compiled pass per detector ─▶ changes of flags ─▶ episodes ─▶ case events
+
+A heartbeat ends the run before it, then moves the partition's clock: what waited long enough is judged,
+timers settle, and the detectors that no sample wakes have their turn. Cutting the records into other runs
+changes neither events nor counts.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import msgspec
+import numpy as np
+
+from processor.cases.casebook import Casebook, Condition
+from processor.cases.finding import Evidence, Finding, make_finding
+from processor.codec.json import JsonCodec
+from processor.codec.reading import Reading
+from processor.detect import kernel
+from processor.detect.detector import Target
+from processor.engine import order, passes, snapshot
+from processor.engine.bank import Array, Change
+from processor.engine.heartbeat import PartitionClock, read_beat
+from processor.engine.index import RECENT, Index
+from processor.engine.limits import Limits
+from processor.errors import DeadLetter, DeadReason
+from processor.model import HEARTBEAT, TAIL, CaseEvent, Counts, Dead, Outcome, Record
+from processor.rules.ruleset import RuleSet
+
+_LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
+
+
+class Engine:
+    """Judges the telemetry of one Kafka partition.
+
+    Args:
+        rules: the rules in force.
+        partition: number of the partition; a dump of another one is refused.
+        limits: bounds of memory and patience.
+        jit: False runs the detectors as plain Python: for tests and debugging.
+    """
+
+    def __init__(
+        self, rules: RuleSet, *, partition: int, limits: Limits | None = None, jit: bool = True
+    ) -> None:
+        self.rules = rules
+        self.partition = partition
+        self.limits = Limits() if limits is None else limits
+        self.counts = Counts()
+        self.clock = PartitionClock()
+        self._lateness = round(self.limits.lateness * 1000)
+        self._codec = JsonCodec(
+            payload_bytes=self.limits.payload_bytes,
+            messages=self.limits.messages,
+            metrics=self.limits.metrics,
+            ahead=round(self.limits.clock_ahead * 1000),
+        )
+        self.index = Index(rules, jit=jit, evidence=self.limits.evidence)
+        self.casebook = Casebook(rules.rules, self._lateness, lambda series: self.index.of(series)[0])
+        self._passes = passes.ordering(jit=jit)
+        self._pool = np.zeros(0, order.POOL)
+        self._free = np.full(1, -1, np.int64)
+        self._held = 0
+        self._begin()
+        self._events: list[CaseEvent] = []
+        self._dead: list[Dead] = []
+        self._unjudged = 0
+        self._untold = 0
+        self._tally = np.zeros(6, np.int64)
+
+    def advance(self, records: Sequence[Record]) -> Outcome:
+        """Judge a run of records in the order of their offsets; never raises on any input."""
+        events, dead = self._events, self._dead = [], []
+        self._unjudged = self._untold = 0
+        self._tally[:] = 0
+        read, by_key = self._codec.read, self.index.by_key
+        for record in records:
+            try:
+                key = record.key
+                if key is None:
+                    self._control(record)
+                    continue
+                at = by_key.get(key, -1)
+                asset = self.index.ids[at] if at >= 0 else _asset_id(key)
+                readings = read(_tail(record.headers), record.value, record.timestamp, asset)
+                if at < 0 and readings:
+                    at = self.index.add_asset(key, asset)
+                if not readings:
+                    self._untold += 1
+                for reading in readings:
+                    self._take(at, reading, record)
+            except DeadLetter as letter:
+                self._bury(record, letter.reason, letter.detail)
+            except Exception as error:  # noqa: BLE001 - no input may stop the worker: it is kept, with its reason
+                self._bury(record, DeadReason.INTERNAL, type(error).__name__)
+        self._flush()
+        tally = self._tally.tolist()
+        counts = Counts(
+            received=tally[order.RECEIVED] + self._unjudged + self._untold,
+            judged=tally[order.TAKEN] + self._untold,
+            dead=self._unjudged,
+            late=tally[order.LATE],
+            duplicate=tally[order.DUPLICATE],
+            conflict=tally[order.CONFLICT],
+            held=tally[order.HELD],
+        )
+        self.counts = self.counts.plus(counts)
+        return Outcome(events, dead, counts)
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """Rows in use by what they are (assets, series, each detector), open episodes, waiting samples."""
+        return {**self.index.rows(), "episode": len(self.casebook), "held": self._held}
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the columns; Python's own index of keys is not in it."""
+        return sum(array.nbytes for array in self.index.arrays()) + self._pool.nbytes
+
+    def intern(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """The object that readings of this shape will carry."""
+        return self._codec.intern(names)
+
+    @property
+    def waiting(self) -> Array:
+        """The samples that wait to be put in order, asset by asset, each asset's in their order."""
+        found: list[int] = []
+        for at in self.index.assets["head"][: len(self.index.ids)].tolist():
+            place = at
+            while place >= 0:
+                found.append(place)
+                place = int(self._pool["next"][place])
+        return self._pool[found]
+
+    def wait(self, samples: Array) -> None:
+        """Let samples of an earlier life wait again, each after those of its asset that came before it."""
+        self._make_room(len(samples))
+        index, last = self.index, dict[int, int]()
+        for sample in samples:
+            place = int(self._free[0])
+            self._free[0] = self._pool["next"][place]
+            self._pool[place] = sample
+            self._pool["next"][place] = -1
+            asset = int(index.owner[sample["series"]])
+            if asset in last:
+                self._pool["next"][last[asset]] = place
+            else:
+                index.assets["head"][asset] = place
+            index.assets["held"][asset] += 1
+            last[asset] = place
+        self._held = len(samples)
+
+    def dump(self) -> bytes:
+        """The whole memory, with the version of its format and the hash of the rules."""
+        return snapshot.dump(self)
+
+    @classmethod
+    def load(
+        cls, dump: bytes, rules: RuleSet, *, partition: int, limits: Limits | None = None, jit: bool = True
+    ) -> Self:
+        """Continue from a dump; state survives for rules whose id and detector stayed the same.
+
+        Raises:
+            StreamError: the dump is of another partition, or of a format this version does not know.
+        """
+        engine = cls(rules, partition=partition, limits=limits, jit=jit)
+        snapshot.restore(engine, dump)
+        return engine
+
+    def _begin(self) -> None:
+        self._records: list[tuple[int, int, int, int]] = []
+        self._runs: list[tuple[int, int]] = []
+        self._values: list[float] = []
+
+    def _bury(self, record: Record, reason: DeadReason, detail: str, samples: int = 1) -> None:
+        self._dead.append(Dead(record, reason, detail))
+        self._unjudged += samples
+
+    def _take(self, at: int, reading: Reading, record: Record) -> None:
+        """One message into the columns of the run."""
+        index = self.index
+        names = reading.names
+        if index.shape[at] is names and not reading.event:
+            self._runs.append((index.base[at], len(names)))
+            self._records.append((at, reading.t, reading.seq, 1))
+            self._values.extend(reading.values)
+        else:
+            self._take_apart(at, reading, record)
+        if reading.units is not None:
+            for name, unit in zip(names, reading.units, strict=True):
+                series = index.find(at, Target.METRIC, name, 0)
+                if unit and series >= 0:
+                    index.units.setdefault(series, unit)
+
+    def _take_apart(self, at: int, reading: Reading, record: Record) -> None:
+        """A message whose shape is not the asset's own: each name is looked up."""
+        index, limits = self.index, self.limits
+        target = Target.EVENT if reading.event else Target.METRIC
+        picky = limits.unknown_metrics == "dead" and target is Target.METRIC
+        if index.shape[at] is None and target is Target.METRIC and self._fits(at, reading.names, picky=picky):
+            index.add_shape(at, reading.names)
+            self._take(at, reading, record)
+            return
+        taken = unknown = crowded = 0
+        for name, value in zip(reading.names, reading.values, strict=True):
+            if picky and not index.known(target, name):
+                unknown += 1
+                continue
+            series = index.find(at, target, name, limits.series)
+            if series < 0:
+                crowded += 1
+                continue
+            self._runs.append((series, 1))
+            self._values.append(value)
+            taken += 1
+        if taken:
+            self._records.append((at, reading.t, reading.seq, taken))
+        if unknown:
+            self._bury(record, DeadReason.UNKNOWN_METRIC, f"{unknown} metrics that no rule selects", unknown)
+        if crowded:
+            detail = f"{crowded} metrics beyond the asset's {limits.series} series"
+            self._bury(record, DeadReason.UNKNOWN_METRIC, detail, crowded)
+
+    def _fits(self, at: int, names: tuple[str, ...], *, picky: bool) -> bool:
+        """Whether these names can become the asset's shape: room for all, and none of them met before."""
+        index = self.index
+        return index.size[at] + len(names) <= self.limits.series and all(
+            index.find(at, Target.METRIC, name, 0) < 0 and (not picky or index.known(Target.METRIC, name))
+            for name in names
+        )
+
+    def _control(self, record: Record) -> None:
+        """A record without a key is a heartbeat, or nothing we know."""
+        if not any(name == HEARTBEAT for name, _ in record.headers):
+            raise DeadLetter(DeadReason.KEY_MISSING, "neither a key nor a heartbeat")
+        try:
+            beat = read_beat(record.value, record.timestamp)
+        except msgspec.MsgspecError:
+            raise DeadLetter(DeadReason.MALFORMED, "not a heartbeat") from None
+        self._flush()
+        if not self.clock.beat(beat.ts, beat.bridge):
+            return
+        now = self.clock.now
+        if self._held:
+            out = np.empty(self._held, order.JUDGED)
+            index = self.index
+            columns = (index.assets, index.owner, index.series, self._pool, self._free, out, self._tally)
+            before = int(self._tally[order.HELD])
+            self._judge(out[: self._passes.expire(self._lateness, now, *columns)])
+            self._held += int(self._tally[order.HELD]) - before
+        self._settle()
+        nothing = np.empty(0, order.JUDGED)
+        for bank in self.index.banks:
+            for change in bank.tick(now, self.clock.gap):
+                self._turn(change, nothing)
+
+    def _flush(self) -> None:
+        """Order and judge the run so far."""
+        if not self._records:
+            return
+        records = np.array(self._records, np.int64).view(order.RECORD).reshape(-1)
+        runs = np.array(self._runs, np.int64).view(order.RUN).reshape(-1)
+        values = np.array(self._values, np.float64)
+        self._begin()
+        if self._lateness:
+            self._make_room(self._held + len(values))
+        index = self.index
+        out = np.empty(len(values) + self._held + len(records), order.JUDGED)
+        before = int(self._tally[order.HELD])
+        patience = (self._lateness, self.limits.held, self.clock.now)
+        columns = (index.assets, index.series, self._pool, self._free, out, self._tally)
+        self._judge(out[: self._passes.admit(records, runs, values, *patience, *columns)])
+        self._held += int(self._tally[order.HELD]) - before
+        self._settle()
+
+    def _make_room(self, size: int) -> None:
+        """Room for that many waiting samples, the new places chained into the free list."""
+        old = len(self._pool)
+        if old >= size:
+            return
+        self._pool = np.concatenate([self._pool, np.zeros(max(size, 2 * old) - old, order.POOL)])
+        self._pool["next"][old:] = np.arange(old + 1, len(self._pool) + 1)
+        self._pool["next"][-1] = self._free[0]
+        self._free[0] = old
+
+    def _judge(self, judged: Array) -> None:
+        """One pass per detector; only what changed is looked at in Python."""
+        if not len(judged):
+            return
+        series, t, v = (np.ascontiguousarray(judged[name]) for name in ("series", "t", "v"))
+        changes = [change for bank in self.index.banks for change in bank.sweep(series, t, v)]
+        changes.sort(key=lambda change: (change.sample, change.rule))
+        for change in changes:
+            self._turn(change, judged)
+        self._passes.remember(judged, len(judged), self.index.recent, self.index.places)
+
+    def _settle(self) -> None:
+        series = self.index.series
+        self._events += self.casebook.settle(self.clock.now, lambda row: int(series["t"][row]))
+
+    def _turn(self, change: Change, judged: Array) -> None:
+        """A condition came true or ended: tell the casebook."""
+        if change.sample >= 0:
+            sample = judged[change.sample]
+            t, v, previous = int(sample["t"]), float(sample["v"]), int(sample["previous"])
+        else:
+            row = self.index.series[change.series]
+            t, v, previous = change.bank.onset(change), float(row["v"]), int(row["t"])
+        condition = Condition(change.series, change.rule)
+        clock = self.clock.now
+        if change.on:
+            find = lambda: self._find(change, t, v, judged)  # noqa: E731 - asked only when an episode begins
+            self._events += self.casebook.rise(condition, t=t, previous=previous, clock=clock, find=find)
+        else:
+            self._events += self.casebook.fall(condition, t=t, previous=previous, clock=clock)
+
+    def _find(self, change: Change, t: int, v: float, judged: Array) -> Finding:
+        """Why, with the samples that led there."""
+        _, target, name = self.index.of(change.series)
+        evidence = self._asset_evidence(change) if target is Target.ASSET else self._evidence(change, judged, name)
+        why = change.bank.explain(change, t, v)
+        unit = self.index.units.get(change.series, "")
+        return make_finding(why, metric=name, unit=unit, evidence=tuple(evidence))
+
+    def _evidence(self, change: Change, judged: Array, name: str) -> list[Evidence]:
+        """The series' last samples up to the finding: those of this run, then those remembered."""
+        index, depth = self.index, self.limits.evidence
+        run = judged[: change.sample + 1]
+        own = run[run["series"] == change.series][-depth:]
+        place = int(index.places[change.series])
+        wanted = min(place, depth - len(own))
+        ring = index.recent[change.series]
+        past = [ring[(place - back) % depth] for back in range(wanted, 0, -1)]
+        return [Evidence(name, int(each["t"]), float(each["v"])) for each in (*past, *own)]
+
+    def _asset_evidence(self, change: Change) -> list[Evidence]:
+        """The last sample of each metric, for a finding about the whole asset."""
+        index = self.index
+        rows: Any = index.metrics(int(index.owner[change.series]), self.limits.evidence)
+        met = [(index.of(row)[2], index.series[row]) for row in rows]
+        return [Evidence(name, int(row["t"]), float(row["v"])) for name, row in met if row["t"] != order.NEVER]
+
+
+def warm(rules: RuleSet) -> None:
+    """Compile every pass that these rules need, or read it from the cache, before the first record."""
+    for detector in {rule.detector.name: rule.detector for rule in rules.rules}.values():
+        kernel.warm(detector)
+    passes.warm(RECENT)
+
+
+def _asset_id(key: bytes) -> str:
+    if not 0 < len(key) <= 64 or not _LETTERS.issuperset(key):
+        raise DeadLetter(DeadReason.KEY_MISSING, "the key is not an asset id")
+    return key.decode("ascii")
+
+
+def _tail(headers: Sequence[tuple[str, bytes]]) -> bytes:
+    for name, value in headers:
+        if name == TAIL:
+            return value
+    raise DeadLetter(DeadReason.TOPIC_INVALID, f"no header {TAIL!r}")

@@ -1,0 +1,38 @@
+"""The ordering passes, compiled or as plain Python: the same functions either way."""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from processor.detect.kernel import compiled, plain
+from processor.engine import order
+
+
+class Ordering(NamedTuple):
+    """`admit`, `expire` and `remember` of `processor.engine.order`."""
+
+    admit: Callable[..., int]
+    expire: Callable[..., int]
+    remember: Callable[..., None]
+
+
+@cache
+def ordering(*, jit: bool) -> Ordering:
+    """The passes; compiling happens at their first call."""
+    make = compiled if jit else plain
+    return Ordering(make(order.admit), make(order.expire), make(order.remember))
+
+
+def warm(evidence_row: np.dtype[Any]) -> None:
+    """Compile the passes by running them over nothing."""
+    passes = ordering(jit=True)
+    assets, series = np.zeros(0, order.ASSET), np.zeros(0, order.SERIES)
+    pool, free = np.zeros(0, order.POOL), np.full(1, -1, np.int64)
+    out, counts = np.zeros(0, order.JUDGED), np.zeros(6, np.int64)
+    owner = np.zeros(0, np.int32)
+    records, runs = np.zeros(0, order.RECORD), np.zeros(0, order.RUN)
+    passes.admit(records, runs, np.zeros(0), 0, 1, 0, assets, series, pool, free, out, counts)
+    passes.expire(0, 0, assets, owner, series, pool, free, out, counts)
+    passes.remember(out, 0, np.zeros((0, 1), evidence_row), np.zeros(0, np.int64))

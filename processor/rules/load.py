@@ -1,0 +1,156 @@
+"""A rule file → a frozen `RuleSet`, or every reason why not."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+from processor.detect.catalog import DETECTORS
+from processor.detect.detector import Detector, Target
+from processor.errors import ConfigurationError, ProcessorError
+from processor.rules.document import Document, line_of
+from processor.rules.ruleset import Rule, RuleSet
+from processor.rules.schema import RuleForm, Select
+
+#: A rule file is written by people; one larger than this is not a rule file.
+LARGEST = 1_000_000
+
+_ENCODER = msgspec.json.Encoder(order="sorted", enc_hook=int)
+
+
+class RulesRefused(ProcessorError):
+    """Raised when a rule file is wrong; `errors` holds every reason, in the order of the file."""
+
+    def __init__(self, errors: tuple[ConfigurationError, ...]) -> None:
+        super().__init__("\n".join(map(str, errors)))
+        self.errors = errors
+
+
+def load_rules(file: Path) -> RuleSet:
+    """Read and compile a rule file.
+
+    Raises:
+        RulesRefused: with file, line, key, found and expected of everything that is wrong.
+    """
+    try:
+        data = file.read_bytes()
+        text = data.decode()
+    except OSError as error:
+        raise _refuse(str(file), str(error.strerror or error), "a readable rule file") from None
+    except UnicodeDecodeError:
+        raise _refuse(str(file), "bytes that are not UTF-8", "a rule file in YAML") from None
+    if len(data) > LARGEST:
+        raise _refuse(str(file), f"{len(data)} bytes", f"at most {LARGEST}")
+    return parse_rules(text, str(file))
+
+
+def parse_rules(text: str, file: str = "rules.yaml") -> RuleSet:
+    """Compile the text of a rule file; `file` is only its name in errors.
+
+    Raises:
+        RulesRefused: with file, line, key, found and expected of everything that is wrong.
+    """
+    try:
+        document = Document(file, text)
+    except yaml.YAMLError:
+        raise _refuse(file, "characters that YAML does not allow", "a rule file in YAML") from None
+    rules = _rules(document)
+    if document.errors:
+        raise RulesRefused(tuple(sorted(document.errors, key=lambda error: error.line or 0)))
+    digest = hashlib.sha256("".join(rule.hash for rule in rules).encode()).hexdigest()[:16]
+    return RuleSet(hash=digest, rules=tuple(rules))
+
+
+def _refuse(file: str, found: str, expected: str) -> RulesRefused:
+    error = ConfigurationError(file=file, line=None, key="(file)", found=found, expected=expected)
+    return RulesRefused((error,))
+
+
+def _rules(document: Document) -> list[Rule]:
+    root = document.root()
+    if root is None:
+        return []
+    node = document.members(root, "", ["rules"]).get("rules")
+    if not isinstance(node, yaml.SequenceNode) or not node.value:
+        line = line_of(node or root)
+        document.refuse(line, "rules", "nothing" if node is None else "no list", "a list of rules")
+        return []
+    rules: dict[str, Rule] = {}
+    for index, each in enumerate(node.value):
+        rule = _rule(document, each, f"rules[{index}]")
+        if rule is not None and rule.id in rules:
+            document.refuse(line_of(each), f"rules[{index}].id", repr(rule.id), "an id used once")
+        elif rule is not None:
+            rules[rule.id] = rule
+    return list(rules.values())
+
+
+def _rule(document: Document, node: yaml.Node, key: str) -> Rule | None:
+    form: RuleForm | None = document.struct(node, key, RuleForm)
+    found = _detector(document, node, f"{key}.detect")
+    if form is None or found is None:
+        return None
+    detector, options = found
+    select = form.select
+    if select.metric is not None and select.event is not None:
+        document.refuse(line_of(node), f"{key}.select", "metric and event", "one of the two")
+        return None
+    target = _target(select)
+    if target not in detector.targets:
+        expected = " or ".join(_WORDS[each] for each in detector.targets)
+        document.refuse(line_of(node), f"{key}.select", _WORDS[target], f"{expected}, for {detector.name}")
+        return None
+    content = _ENCODER.encode({"rule": form, "options": options})
+    return Rule(
+        id=form.id,
+        version=form.version,
+        hash=hashlib.sha256(content).hexdigest()[:16],
+        kind=form.kind,
+        severity=form.severity,
+        title=form.title,
+        target=target,
+        select=select.metric or select.event or "",
+        assets=tuple(select.assets),
+        detector=detector,
+        params=detector.pack(options),
+        hold=form.hold,
+        clear=form.clear,
+    )
+
+
+_WORDS = {Target.METRIC: "a metric", Target.EVENT: "an event", Target.ASSET: "neither metric nor event"}
+
+
+def _target(select: Select) -> Target:
+    if select.metric is not None:
+        return Target.METRIC
+    return Target.ASSET if select.event is None else Target.EVENT
+
+
+def _detector(document: Document, node: yaml.Node, key: str) -> tuple[Detector, Any] | None:
+    """The detector under ``detect`` with its checked options."""
+    if not isinstance(node, yaml.MappingNode):
+        return None
+    below = [value for name, value in node.value if getattr(name, "value", None) == "detect"]
+    if not below or not isinstance(below[0], yaml.MappingNode):
+        return None
+    members = document.members(below[0], key, list(DETECTORS))
+    if len(below[0].value) != 1:
+        document.refuse(line_of(below[0]), key, f"{len(below[0].value)} detectors", "exactly one")
+        return None
+    for name, value in members.items():
+        detector = DETECTORS[name]
+        options = document.struct(value, f"{key}.{name}", detector.options)
+        if options is None:
+            return None
+        try:
+            detector.pack(options)
+        except ValueError as error:
+            document.refuse(line_of(value), f"{key}.{name}", "options that do not fit", str(error))
+            return None
+        return detector, options
+    return None
+
+

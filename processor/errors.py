@@ -25,6 +25,7 @@ class DeadReason(StrEnum):
     IDENTITY_MISMATCH = "identity_mismatch"
     TOPIC_INVALID = "topic_invalid"
     KEY_MISSING = "key_missing"
+    RETENTION = "retention"
     INTERNAL = "internal"
 
 

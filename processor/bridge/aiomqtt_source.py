@@ -1,0 +1,261 @@
+"""A source on aiomqtt 2.5.1 over paho-mqtt 2.2.0, MQTT 5; every private name of theirs that we use is in this file.
+
+aiomqtt has no public way to acknowledge by hand, to see whether the broker kept the session, or to read a
+DISCONNECT's reason; paho has the calls, behind aiomqtt's ``_client``. `check_names` finds out at start whether
+an upgrade has moved them.
+"""
+
+import asyncio
+import logging
+import random
+import ssl
+from collections.abc import Sequence
+
+import aiomqtt
+from aiomqtt.exceptions import MqttConnectError
+from paho.mqtt.client import Client as PahoClient
+from paho.mqtt.client import ConnectFlags, MQTTMessage
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from processor.bridge.heartbeat import taken_over
+from processor.bridge.source import Delivery, OnBatch, Token
+from processor.errors import StreamError
+from processor.metrics import BridgeMetrics
+from processor.settings import MqttSettings
+
+_LOG = logging.getLogger(__name__)
+_SESSION_TAKEN_OVER = 0x8E
+_FIRST_BACKOFF = 0.3
+_LONGEST_BACKOFF = 5.0
+#: CONNACK reasons that no retry mends (MQTT 5, 3.2.2.2): say so and stop.
+_REFUSALS = frozenset({0x81, 0x82, 0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C, 0x90, 0x95, 0x9D})
+
+
+def check_names() -> None:
+    """Find the names that this file leans on.
+
+    Raises:
+        StreamError: an upgrade of aiomqtt or paho-mqtt has moved one.
+    """
+    wanted = [
+        (PahoClient, ("ack", "manual_ack_set", "on_connect", "on_message", "on_disconnect")),
+        (MQTTMessage, ("topic",)),
+        (ConnectFlags, ("session_present",)),
+        (aiomqtt.Client, ("_on_connect", "_on_disconnect")),
+    ]
+    missing = [f"{kind.__name__}.{name}" for kind, names in wanted for name in names if not hasattr(kind, name)]
+    code = aiomqtt.Client.__init__.__code__
+    missing += [f"aiomqtt.Client.{name}" for name in ("_client", "_disconnected") if name not in code.co_names]
+    if missing:
+        raise StreamError(f"install aiomqtt 2.5.1 and paho-mqtt 2.2.0: {', '.join(missing)} moved")
+
+
+class AiomqttSource:
+    """See `processor.bridge.source.Source`.
+
+    Args:
+        mqtt: the broker and the session.
+        metrics: what is counted.
+        jitter: draws from 0 to 1, to spread reconnects.
+    """
+
+    def __init__(
+        self, mqtt: MqttSettings, metrics: BridgeMetrics, *, jitter: random.Random | None = None
+    ) -> None:
+        check_names()
+        self._mqtt = mqtt
+        self._metrics = metrics
+        self._jitter = jitter or random.Random()  # noqa: S311 - spreads reconnects, guards nothing
+        self._loop = asyncio.get_running_loop()
+        self._on_batch: OnBatch | None = None
+        self._client: aiomqtt.Client | None = None
+        self._connected = False
+        self._epoch = 0
+        self._batch: list[Delivery] = []
+        self._intake = True
+        self._closing = asyncio.Event()
+        self._reason: int | None = None
+        self._failed: asyncio.Future[None] = self._loop.create_future()
+        #: Set once subscribed for the first time.
+        self.ready = asyncio.Event()
+
+    async def run(self, on_batch: OnBatch) -> None:
+        """Connect, subscribe and hand over until `close`; see `Source.run`."""
+        self._on_batch = on_batch
+        backoff = _FIRST_BACKOFF
+        while not self._closing.is_set():
+            started = self._loop.time()
+            try:
+                await self._session()
+            except aiomqtt.MqttError as error:
+                self._judge(error)
+                _LOG.warning("MQTT %s:%d: %s; connecting again", self._mqtt.host, self._mqtt.port, error)
+            if self._loop.time() - started > _LONGEST_BACKOFF:
+                backoff = _FIRST_BACKOFF
+            await self._pause(backoff * (0.5 + self._jitter.random()))
+            backoff = min(backoff * 2, _LONGEST_BACKOFF)
+
+    def ack(self, tokens: Sequence[Token]) -> None:
+        """Write the PUBACKs of this connection; see `Source.ack`."""
+        client, epoch = self._client, self._epoch
+        stale = 0
+        for token in tokens:
+            if client is None or token.epoch != epoch:
+                stale += 1
+            else:
+                client._client.ack(token.packet_id, 1)  # noqa: SLF001 - see the module
+        self._metrics.acks.inc(len(tokens) - stale)
+        if stale:
+            self._metrics.stale_acks.inc(stale)
+
+    async def publish(self, topic: str, payload: bytes) -> bool:
+        """Publish at QoS 1, retained; see `Source.publish`."""
+        if self._client is None or not self._connected:
+            return False
+        try:
+            await self._client.publish(topic, payload, qos=1, retain=True)
+        except aiomqtt.MqttError:
+            return False
+        return True
+
+    def stop_intake(self) -> None:
+        """Hand over nothing more; see `Source.stop_intake`."""
+        self._intake = False
+        self._batch.clear()
+
+    async def close(self) -> None:
+        """Disconnect; see `Source.close`."""
+        self._closing.set()
+
+    async def _session(self) -> None:
+        """One connection, from connect to its end."""
+        client = self._new_client()
+        self._epoch += 1
+        self._batch.clear()
+        self._reason = None
+        self._client = client
+        try:
+            async with client:
+                self._metrics.connects.inc()
+                options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB)
+                filters = [(name, options) for name in self._mqtt.filters]
+                # The last heartbeat is asked for at each connect: it may be another bridge's.
+                always = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE)
+                filters.append((self._mqtt.heartbeat_topic, always))
+                granted = await client.subscribe(filters)
+                self._refuse_ungranted(granted)
+                self._connected = True
+                self._metrics.connected.set(1)
+                self.ready.set()
+                closing = asyncio.create_task(self._closing.wait())
+                ended = client._disconnected  # noqa: SLF001 - see the module
+                await asyncio.wait({closing, ended, self._failed}, return_when=asyncio.FIRST_COMPLETED)
+                closing.cancel()
+                if self._failed.done():
+                    self._failed.result()
+                if ended.done():
+                    ended.result()
+        finally:
+            self._client = None
+            self._connected = False
+            self._metrics.connected.set(0)
+
+    def _new_client(self) -> aiomqtt.Client:
+        mqtt = self._mqtt
+        properties = Properties(PacketTypes.CONNECT)
+        properties.SessionExpiryInterval = mqtt.session_expiry
+        properties.ReceiveMaximum = mqtt.receive_maximum
+        client = aiomqtt.Client(
+            mqtt.host,
+            mqtt.port,
+            identifier=mqtt.client_id,
+            username=mqtt.username,
+            password=mqtt.read_password(),
+            protocol=aiomqtt.ProtocolVersion.V5,
+            clean_start=False,
+            properties=properties,
+            keepalive=mqtt.keepalive,
+            timeout=mqtt.connect_timeout,
+            tls_context=self._tls(),
+        )
+        paho = client._client  # noqa: SLF001 - see the module
+        paho.manual_ack_set(True)
+        epoch = self._epoch + 1
+
+        def on_message(_paho: PahoClient, _data: object, message: MQTTMessage) -> None:
+            self._receive(epoch, message)
+
+        def on_connect(
+            one: PahoClient, data: object, flags: ConnectFlags, code: ReasonCode, found: Properties | None
+        ) -> None:
+            if not code.is_failure and not flags.session_present:
+                self._metrics.sessions_new.inc()
+                _LOG.warning(
+                    "the broker has no session %r: unless this is its first start, what it held is lost",
+                    mqtt.client_id,
+                )
+            client._on_connect(one, data, flags, code, found)  # noqa: SLF001 - see the module
+
+        def on_disconnect(
+            one: PahoClient, data: object, flags: object, code: ReasonCode, found: Properties | None
+        ) -> None:
+            self._reason = code.value
+            client._on_disconnect(one, data, flags, code, found)  # type: ignore[arg-type] # noqa: SLF001 - see the module
+
+        paho.on_message = on_message
+        paho.on_connect = on_connect
+        paho.on_disconnect = on_disconnect
+        return client
+
+    def _receive(self, epoch: int, message: MQTTMessage) -> None:
+        if not self._intake or epoch != self._epoch:
+            return
+        token = Token(epoch, message.mid) if message.qos else None
+        content_type = getattr(message.properties, "ContentType", None) if message.properties else None
+        if not self._batch:
+            self._loop.call_soon(self._hand_over)
+        self._batch.append(Delivery(message.topic, message.payload, content_type, token, message.retain))
+
+    def _hand_over(self) -> None:
+        if self._batch and self._on_batch is not None:
+            batch, self._batch = self._batch, []
+            try:
+                self._on_batch(batch)
+            except Exception as error:  # noqa: BLE001 - a fault of ours must end the bridge, not stall it in silence
+                if not self._failed.done():
+                    self._failed.set_exception(error)
+
+    def _refuse_ungranted(self, granted: Sequence[object]) -> None:
+        refused = [code for code in granted if isinstance(code, ReasonCode) and code.is_failure]
+        if refused:
+            raise StreamError(
+                f"the broker refuses a subscription ({refused[0]}): let the service account "
+                f"{self._mqtt.username!r} read {', '.join(self._mqtt.filters)} and {self._mqtt.heartbeat_topic}"
+            )
+
+    def _judge(self, error: aiomqtt.MqttError) -> None:
+        """Raise for the ends that connecting again would only repeat."""
+        if self._reason == _SESSION_TAKEN_OVER:
+            raise StreamError(taken_over(self._mqtt.client_id)) from None
+        code = getattr(error, "rc", None)
+        if isinstance(error, MqttConnectError) and getattr(code, "value", code) in _REFUSALS:
+            raise StreamError(
+                f"the broker refuses the bridge ({error}): check mqtt.username, its password and its ACL"
+            ) from None
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._closing.wait(), seconds)
+        except TimeoutError:
+            return
+
+    def _tls(self) -> ssl.SSLContext | None:
+        if not self._mqtt.tls:
+            return None
+        context = ssl.create_default_context(cafile=self._mqtt.ca_file)
+        if self._mqtt.cert_file is not None:
+            context.load_cert_chain(self._mqtt.cert_file, self._mqtt.key_file)
+        return context

@@ -1,0 +1,225 @@
+"""Every message from the source to Kafka, and back to the broker only the word that Kafka has it.
+
+Memory is bounded by the source: it delivers no more than its receive maximum ahead of our acknowledgements.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from processor.bridge.heartbeat import Pulse
+from processor.bridge.route import Router
+from processor.bridge.source import Delivery, Source, Token
+from processor.clock import Clock
+from processor.errors import DeadReason
+from processor.kafka.producer import Outgoing, SafeProducer
+from processor.metrics import BridgeMetrics
+from processor.settings import ProcessorSettings
+
+_LOG = logging.getLogger(__name__)
+_HEARTBEAT = 1.0
+#: After the last acknowledgement is written, the broker needs a moment to read it before the DISCONNECT.
+_LINGER = 0.05
+_ORIGIN_LIMIT = 8192
+
+
+class _InFlight:
+    """A message on its way: `done` once Kafka has it."""
+
+    __slots__ = ("done", "since", "token")
+
+    def __init__(self, token: Token, since: float) -> None:
+        self.token = token
+        self.since = since
+        self.done = False
+
+
+class Bridge:
+    """Carries one source's messages.
+
+    Args:
+        settings: all of them.
+        source: the MQTT session.
+        partitions: of the telemetry topic, for the heartbeat.
+        pulse: this bridge's heartbeats.
+        metrics: what is counted.
+        clock: wall clock for record timestamps, monotonic for ages.
+    """
+
+    def __init__(
+        self,
+        settings: ProcessorSettings,
+        source: Source,
+        *,
+        partitions: int,
+        pulse: Pulse,
+        metrics: BridgeMetrics,
+        clock: Clock,
+    ) -> None:
+        self._settings = settings
+        self._source = source
+        self._partitions = partitions
+        self._pulse = pulse
+        self._metrics = metrics
+        self._clock = clock
+        self._router = Router(settings.topics, settings.bridge.topic_cache)
+        self._order: deque[_InFlight] = deque()
+        self._last_heartbeat = clock.monotonic()
+        self._stopping = asyncio.Event()
+        self._producer = SafeProducer(
+            settings.kafka, linger=settings.bridge.linger, bury=self._bury, after_poll=self._acknowledge
+        )
+        metrics.watch(
+            in_flight=lambda: len(self._order),
+            oldest=lambda: clock.monotonic() - self._order[0].since if self._order else 0.0,
+            heartbeat_age=lambda: clock.monotonic() - self._last_heartbeat,
+        )
+
+    def stop(self) -> None:
+        """Ask for a clean stop: drain, acknowledge, disconnect. Safe from a signal handler of the loop."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Carry until `stop`; what is in flight then is drained, so that nothing is carried twice.
+
+        Raises:
+            StreamError: the broker or Kafka cannot be used as it stands.
+        """
+        source = asyncio.create_task(self._source.run(self._on_batch))
+        beat = asyncio.create_task(self._beat())
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait(
+                {source, beat, stopping, self._producer.failed}, return_when=asyncio.FIRST_COMPLETED
+            )
+            for ended in (source, beat):
+                if ended.done():
+                    ended.result()
+            if self._producer.failed.done():
+                self._producer.failed.result()
+            await self._drain()
+        finally:
+            for task in (beat, stopping):
+                task.cancel()
+            await self._source.close()
+            await asyncio.gather(source, beat, stopping, return_exceptions=True)
+            self._producer.close()
+
+    async def _drain(self) -> None:
+        self._source.stop_intake()
+        if not await self._producer.flush(self._settings.bridge.flush_timeout):
+            _LOG.warning(
+                "Kafka did not take %d records in %g s: the broker keeps them and sends them again",
+                len(self._producer),
+                self._settings.bridge.flush_timeout,
+            )
+        self._acknowledge()
+        await asyncio.sleep(_LINGER)
+
+    def _on_batch(self, batch: Sequence[Delivery]) -> None:
+        """The hot path: route, produce, remember."""
+        now = int(self._clock.now() * 1000)
+        since = self._clock.monotonic()
+        largest = self._settings.bridge.max_payload
+        route, post, order = self._router.route, self._producer.post, self._order
+        unacknowledged = 0
+        for delivery in batch:
+            topic, payload, content_type, token, retained = delivery
+            if token is None:
+                unacknowledged += 1
+                done: Callable[[], None] = self._carried
+            else:
+                entry = _InFlight(token, since)
+                order.append(entry)
+                done = partial(self._stored, entry)
+            found = route(topic)
+            if found is not None and len(payload) <= largest:
+                headers = found.headers
+                if content_type is not None:
+                    headers = [*headers, ("ct", content_type.encode()[:_ORIGIN_LIMIT])]
+                post(Outgoing(found.topic, payload, found.key, headers, now), done)
+            elif topic == self._settings.mqtt.heartbeat_topic:
+                self._on_heartbeat(payload, now, done, retained=retained)
+            else:
+                reason = DeadReason.TOPIC_INVALID if found is None else DeadReason.OVERSIZE
+                key = None if found is None else found.key
+                post(self._dead_letter(topic, payload, key, reason, now), done)
+        if unacknowledged:
+            self._metrics.received.labels("0").inc(unacknowledged)
+        self._metrics.received.labels("1").inc(len(batch) - unacknowledged)
+
+    def _carried(self) -> None:
+        self._metrics.produced.inc()
+
+    def _stored(self, entry: _InFlight) -> None:
+        entry.done = True
+
+    def _acknowledge(self) -> None:
+        """Acknowledge what Kafka has, in the order of receipt (MQTT 5, 4.6)."""
+        order = self._order
+        tokens = []
+        while order and order[0].done:
+            tokens.append(order.popleft().token)
+        if tokens:
+            self._metrics.produced.inc(len(tokens))
+            self._source.ack(tokens)
+
+    async def _beat(self) -> None:
+        """Publish a heartbeat each second, through the broker to ourselves."""
+        mqtt = self._settings.mqtt
+        while True:
+            beat = self._pulse.beat(int(self._clock.now() * 1000))
+            sent = await self._source.publish(mqtt.heartbeat_topic, beat)
+            await asyncio.sleep(_HEARTBEAT if sent else _HEARTBEAT / 10)
+
+    def _on_heartbeat(self, payload: bytes, now: int, done: Callable[[], None], *, retained: bool) -> None:
+        """A heartbeat that came through the broker goes to every partition: the whole road is open."""
+        value = self._pulse.receive(payload)
+        if value is None:
+            self._producer.post(
+                self._dead_letter(self._settings.mqtt.heartbeat_topic, payload, None, DeadReason.MALFORMED, now), done
+            )
+            return
+        if retained:
+            done()  # it has been carried when it was new
+            return
+        self._last_heartbeat = self._clock.monotonic()
+        self._metrics.heartbeats.inc()
+        left = self._partitions
+
+        def one_done() -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                done()
+
+        for partition in range(self._partitions):
+            self._producer.post(
+                Outgoing(self._settings.topics.telemetry, value, None, [("hb", b"1")], now, partition), one_done
+            )
+
+    def _dead_letter(
+        self, topic: str, payload: bytes, key: bytes | None, reason: DeadReason, now: int
+    ) -> Outgoing:
+        self._metrics.dead.labels(reason.value).inc()
+        headers = [
+            ("reason", reason.value.encode()),
+            ("detail", f"{len(payload)} bytes".encode() if reason is DeadReason.OVERSIZE else b""),
+            ("origin", b"mqtt:" + topic.encode()[:_ORIGIN_LIMIT]),
+        ]
+        return Outgoing(self._settings.topics.dead, payload, key, headers, now)
+
+    def _bury(self, record: Outgoing, why: str) -> Outgoing | None:
+        """The dead letter of a record that Kafka refuses."""
+        if record.topic == self._settings.topics.dead:
+            return None
+        self._metrics.dead.labels(DeadReason.OVERSIZE.value).inc()
+        headers = [
+            ("reason", DeadReason.OVERSIZE.value.encode()),
+            ("detail", why.encode()),
+            ("origin", f"kafka:{record.topic}".encode()),
+            *(record.headers or []),
+        ]
+        return Outgoing(self._settings.topics.dead, record.value, record.key, headers, record.timestamp)

@@ -1,0 +1,53 @@
+"""The bridge as a program: its parts put together, signals, the ready line."""
+
+import asyncio
+import json
+import logging
+import secrets
+import signal
+import sys
+
+from processor.bridge.aiomqtt_source import AiomqttSource
+from processor.bridge.bridge import Bridge
+from processor.bridge.heartbeat import Pulse
+from processor.clock import SystemClock
+from processor.kafka.admin import Admin
+from processor.metrics import BridgeMetrics, expose
+from processor.settings import ProcessorSettings
+
+
+async def main(settings: ProcessorSettings) -> int:
+    """Carry until SIGTERM or SIGINT; 0 after a clean stop.
+
+    Raises:
+        StreamError: the broker or Kafka cannot be used as it stands.
+    """
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    partitions = await asyncio.to_thread(Admin(settings.kafka).require, settings.topics)
+    metrics = BridgeMetrics()
+    exposition = expose(metrics.registry, settings.metrics.address, settings.metrics.bridge_port)
+    try:
+        source = AiomqttSource(settings.mqtt, metrics)
+        clock = SystemClock()
+        pulse = Pulse(settings.mqtt.client_id, int(clock.now() * 1000), secrets.randbits(48))
+        bridge = Bridge(
+            settings, source, partitions=partitions, pulse=pulse, metrics=metrics, clock=clock
+        )
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, bridge.stop)
+        said = asyncio.create_task(_say_ready(source.ready, exposition.url))
+        try:
+            await bridge.run()
+        finally:
+            said.cancel()
+    finally:
+        exposition.close()
+    return 0
+
+
+async def _say_ready(ready: asyncio.Event, url: str) -> None:
+    await ready.wait()
+    print(json.dumps({"ready": "bridge", "metrics": url}), flush=True)  # noqa: T201 - the ready line

@@ -1,0 +1,250 @@
+"""Runs into case events, in the order in which nothing is lost.
+
+For each run: judge it; publish its case events and dead letters; wait until Kafka has them. For each partition,
+at most every `state_interval`: snapshot its memory; wait until Kafka has it; only then may the offset that it
+covers be committed. A crash anywhere repeats work from the last snapshot, and the repeat makes the same event ids.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from processor.clock import Clock
+from processor.engine.partition import Engine
+from processor.errors import DeadReason, StreamError
+from processor.flow.letters import case_record, dead_record, lost_record
+from processor.flow.partition import Partition, Verdict
+from processor.flow.snapshot import VERSION, Snapshot, encode, encode_key
+from processor.flow.state import read_snapshots
+from processor.flow.transport import BatchConsumer, Span
+from processor.kafka.admin import LARGE_RECORD
+from processor.kafka.producer import Outgoing, SafeProducer
+from processor.metrics import WorkerMetrics
+from processor.model import HEARTBEAT, Counts, Dead, Outcome, Record
+from processor.rules.ruleset import RuleSet
+from processor.settings import ProcessorSettings
+
+_LOG = logging.getLogger(__name__)
+#: A snapshot larger than this is not sent; librdkafka needs some room around it.
+_LARGEST_SNAPSHOT = LARGE_RECORD - 4096
+
+
+class Judge:
+    """The worker's flow; see `processor.flow.transport.Flow`.
+
+    Args:
+        settings: all of them.
+        rules: in force.
+        producer: for events, dead letters and snapshots.
+        consumer: the app's, once there is one.
+        metrics: what is counted.
+        clock: the wall clock for ages.
+    """
+
+    def __init__(
+        self,
+        settings: ProcessorSettings,
+        rules: RuleSet,
+        *,
+        producer: SafeProducer,
+        consumer: Callable[[], BatchConsumer],
+        metrics: WorkerMetrics,
+        clock: Clock,
+    ) -> None:
+        self._settings = settings
+        self._rules = rules
+        self._producer = producer
+        self._consumer = consumer
+        self._metrics = metrics
+        self._clock = clock
+        self._partitions: dict[int, Partition] = {}
+        self._generation = -1
+        self._lock = asyncio.Lock()
+        metrics.watch(commit_age=self._commit_age)
+
+    async def assign(self, generation: int, spans: Mapping[int, Span]) -> Mapping[int, int]:
+        """Load the memory of partitions that are ours in this generation; see `Flow.assign`."""
+        async with self._lock:
+            if generation != self._generation:
+                self._partitions.clear()
+                self._generation = generation
+                self._metrics.rebalances.inc()
+            missing = {number: span for number, span in spans.items() if number not in self._partitions}
+            if missing:
+                topic = self._settings.topics.state
+                snapshots = await asyncio.to_thread(read_snapshots, self._settings.kafka, topic, missing)
+                for number, span in missing.items():
+                    self._partitions[number] = await self._load(number, span, snapshots.get(number))
+            self._metrics.partitions.set(len(self._partitions))
+            return {number: self._partitions[number].position for number in spans}
+
+    async def release(self) -> Mapping[int, int]:
+        """Save and forget all partitions; see `Flow.release`."""
+        limit = self._settings.worker.session_timeout * 0.8
+        async with self._lock:
+            partitions, self._partitions = self._partitions, {}
+            self._metrics.partitions.set(0)
+            try:
+                async with asyncio.timeout(limit):
+                    for number, partition in partitions.items():
+                        await self._save(number, partition)
+            except TimeoutError:
+                _LOG.warning("Kafka did not take the last snapshots in %g s: their records are judged again", limit)
+            except StreamError as error:
+                _LOG.error("the last snapshots were not saved, their records are judged again: %s", error)  # noqa: TRY400 - its text says what to do
+            return {number: partition.saved for number, partition in partitions.items()}
+
+    async def judge(self, partition: int, run: Sequence[Record]) -> None:
+        """Judge a run and return when what came of it is safe; see `Flow.judge`."""
+        async with self._lock:
+            state = self._partitions.get(partition)
+            if state is None:
+                return  # given up in the meantime: whoever has it now reads these again
+            verdict, new = state.admit(run)
+            if verdict is Verdict.REWIND:
+                self._metrics.gaps.inc()
+                await self._consumer().rewind(partition, state.position)
+            elif verdict is Verdict.LOST:
+                await self._report_lost(partition, state.position, new[0].offset)
+            if not new:
+                return
+            started = time.perf_counter()
+            outcome = self._advance(state.engine, new)
+            self._metrics.batch_seconds.observe(time.perf_counter() - started)
+            records = [case_record(self._settings.topics, event) for event in outcome.events]
+            records += [
+                dead_record(self._settings.topics, partition, one.record, one.reason, one.detail)
+                for one in outcome.dead
+            ]
+            try:
+                await self._producer.send(records)
+            except StreamError:
+                return  # the producer's failure ends the worker; this run is not safe and comes again
+            state.advance(new, asyncio.get_running_loop().time())
+            self._count(outcome, len(new))
+
+    def on_commit(self, offsets: Mapping[int, int]) -> None:
+        """Keep the age of what waits for a commit; see `Flow.on_commit`."""
+        self._metrics.commits.inc()
+        now = asyncio.get_running_loop().time()
+        for number, offset in offsets.items():
+            state = self._partitions.get(number)
+            if state is not None:
+                state.uncommitted_since = None if offset >= state.position else now
+
+    async def save_due(self) -> None:
+        """Save the partitions whose last snapshot is old, and let their offsets be committed."""
+        interval = self._settings.worker.state_interval
+        for number in list(self._partitions):
+            state = self._partitions.get(number)
+            now = asyncio.get_running_loop().time()
+            if state is not None and state.dirty_since is not None and now - state.dirty_since >= interval:
+                async with self._lock:
+                    if self._partitions.get(number) is state:
+                        await self._save(number, state)
+                        self._consumer().mark_safe({number: state.saved})
+
+    def measure(self) -> None:
+        """Set the gauges that are read off the partitions."""
+        rows: dict[str, int] = {}
+        for number, state in self._partitions.items():
+            end = self._consumer().lag_end(number)
+            lag = max(0, end - state.position) if end is not None else 0
+            age = max(0.0, self._clock.now() - state.newest / 1000) if lag and state.newest else 0.0
+            self._metrics.lag_records.labels(str(number)).set(lag)
+            self._metrics.lag_seconds.labels(str(number)).set(age)
+            for kind, count in state.engine.rows.items():
+                rows[kind] = rows.get(kind, 0) + count
+        for kind, count in rows.items():
+            self._metrics.state_rows.labels(kind).set(count)
+
+    async def _load(self, number: int, span: Span, snapshot: Snapshot | None) -> Partition:
+        """A partition's memory, and where to start: the snapshot's offset, not the committed one."""
+        topic = self._settings.topics.telemetry
+        if snapshot is None:
+            engine = Engine(self._rules, partition=number, limits=self._settings.engine)
+            start = span.first if span.committed is None else span.committed
+            if span.committed is not None:
+                _LOG.warning("%s[%d]: no snapshot: starting at %d with an empty memory", topic, number, start)
+        else:
+            engine = Engine.load(snapshot.memory, self._rules, partition=number, limits=self._settings.engine)
+            start = snapshot.offset
+        if start > span.end:
+            # The topic lost its end or was made anew: what it holds may be unjudged, and repeats are recognised.
+            _LOG.error("%s[%d] ends at %d, its snapshot at %d: judging all that it holds", topic, number, span.end, start)
+            start = span.first
+        elif start < span.first:
+            await self._report_lost(number, start, span.first)
+            start = span.first
+        return Partition(engine, position=start, saved=start)
+
+    def _advance(self, engine: Engine, run: Sequence[Record]) -> Outcome:
+        """Judge a run; a record that the engine fails on is a dead letter, whatever the fault."""
+        try:
+            return engine.advance(run)
+        except Exception:
+            self._metrics.engine_failures.inc()
+            _LOG.exception("the engine failed on a run of %d records; judging them one by one", len(run))
+        whole = Outcome([], [], Counts())
+        for record in run:
+            try:
+                one = engine.advance([record])
+            except Exception as error:  # noqa: BLE001 - the record is kept with the fault's name; the first is logged
+                if any(name == HEARTBEAT for name, _ in record.headers):
+                    continue
+                one = Outcome(
+                    [],
+                    [Dead(record, DeadReason.INTERNAL, type(error).__name__)],
+                    Counts(received=1, dead=1),
+                )
+            whole = Outcome(
+                whole.events + one.events, whole.dead + one.dead, whole.counts.plus(one.counts)
+            )
+        return whole
+
+    async def _save(self, number: int, state: Partition) -> None:
+        """Snapshot a partition and return when Kafka has it."""
+        if state.dirty_since is None:
+            return
+        position = state.position
+        value = encode(Snapshot(VERSION, position, self._rules.hash, state.engine.dump()))
+        self._metrics.snapshot_bytes.labels(str(number)).set(len(value))
+        if len(value) > _LARGEST_SNAPSHOT:
+            raise StreamError(
+                f"the memory of partition {number} is {len(value)} bytes, more than a record of "
+                f"{self._settings.topics.state} takes ({_LARGEST_SNAPSHOT}): use more partitions"
+            )
+        if self._generation != self._consumer().app.consumer_generation_id:
+            return  # no longer ours: a late write would only make the owner's successor repeat work
+        await self._producer.send(
+            [Outgoing(self._settings.topics.state, value, encode_key(number), partition=number)]
+        )
+        state.saved, state.dirty_since = position, None
+        self._metrics.snapshots.inc()
+
+    async def _report_lost(self, number: int, first: int, end: int) -> None:
+        _LOG.error(
+            "%s[%d]: records %d to %d were deleted before they were judged: raise topics.telemetry_retention",
+            self._settings.topics.telemetry,
+            number,
+            first,
+            end - 1,
+        )
+        self._metrics.lost_records.inc(end - first)
+        await self._producer.send([lost_record(self._settings.topics, number, first, end)])
+
+    def _count(self, outcome: Outcome, records: int) -> None:
+        metrics = self._metrics
+        metrics.records.inc(records)
+        for name in ("received", "judged", "dead", "late", "duplicate", "conflict"):
+            metrics.samples.labels(name).inc(getattr(outcome.counts, name))
+        for event in outcome.events:
+            metrics.events.labels(event.rule, event.type).inc()
+        for one in outcome.dead:
+            metrics.dead.labels(one.reason.value).inc()
+
+    def _commit_age(self) -> float:
+        now = time.monotonic()
+        waits = [now - s.uncommitted_since for s in self._partitions.values() if s.uncommitted_since is not None]
+        return max(waits, default=0.0)

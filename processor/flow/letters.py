@@ -1,0 +1,39 @@
+"""Records that the worker writes: case events and dead letters."""
+
+from processor.errors import DeadReason
+from processor.kafka.producer import Outgoing
+from processor.model import TAIL, CaseEvent, Record
+from processor.settings import TopicSettings
+
+_CLOUD_EVENT = [("content-type", b"application/cloudevents+json; charset=UTF-8")]
+_DETAIL_LIMIT = 1000
+
+
+def case_record(topics: TopicSettings, event: CaseEvent) -> Outgoing:
+    """A case event as a record: structured mode of the CloudEvents Kafka binding, 3.3."""
+    return Outgoing(topics.cases, event.value, event.key, _CLOUD_EVENT)
+
+
+def dead_record(
+    topics: TopicSettings, partition: int, record: Record, reason: DeadReason, detail: str
+) -> Outgoing:
+    """The dead letter of a record: key and value untouched, and where it came from."""
+    headers = _headers(topics, partition, record.offset, reason, detail)
+    headers += [(name, value) for name, value in record.headers if name == TAIL]
+    return Outgoing(topics.dead, record.value, record.key, headers)
+
+
+def lost_record(topics: TopicSettings, partition: int, first: int, end: int) -> Outgoing:
+    """The notice that a span of input was deleted before it was judged."""
+    detail = f"records {first} to {end - 1} were deleted by retention before they were judged"
+    return Outgoing(topics.dead, None, None, _headers(topics, partition, first, DeadReason.RETENTION, detail))
+
+
+def _headers(
+    topics: TopicSettings, partition: int, offset: int, reason: DeadReason, detail: str
+) -> list[tuple[str, bytes]]:
+    return [
+        ("reason", reason.value.encode()),
+        ("detail", detail[:_DETAIL_LIMIT].encode(errors="replace")),
+        ("origin", f"kafka:{topics.telemetry}/{partition}/{offset}".encode()),
+    ]

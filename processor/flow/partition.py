@@ -1,0 +1,73 @@
+"""One partition in the worker: its memory, its position, and what of a fetched run is new.
+
+Offsets of the telemetry topic have no holes (it is neither compacted nor written in transactions), so a run that
+starts behind the position repeats, and one that starts ahead of it has skipped: records were dropped on their way
+through Faust's queues, or deleted by Kafka's retention. Fetching again tells the two apart.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from processor.engine.partition import Engine
+from processor.model import Record
+
+
+class Verdict(Enum):
+    """What to do with a run."""
+
+    JUDGE = auto()
+    DROP = auto()
+    REWIND = auto()
+    #: The span between `Partition.position` and the run's first record is gone: report it, then judge.
+    LOST = auto()
+
+
+@dataclass(slots=True)
+class Partition:
+    """State of one assigned partition; offsets are input offsets, times are the loop's.
+
+    Attributes:
+        engine: its memory.
+        position: the next record to judge.
+        saved: everything below is covered by an acknowledged snapshot.
+        dirty_since: when the first record after `saved` was judged; None when there is none.
+        newest: time of receipt of the newest judged record, milliseconds since the epoch.
+    """
+
+    engine: Engine
+    position: int
+    saved: int
+    dirty_since: float | None = None
+    uncommitted_since: float | None = None
+    newest: int = 0
+    _skipped_to: int | None = field(default=None)
+
+    def admit(self, run: Sequence[Record]) -> tuple[Verdict, Sequence[Record]]:
+        """What of a run to judge."""
+        first, last = run[0].offset, run[-1].offset
+        position = self.position
+        if last < position:
+            return Verdict.DROP, ()
+        if first <= position:
+            self._skipped_to = None
+            return Verdict.JUDGE, run if first == position else run[position - first :]
+        if self._skipped_to is None:
+            self._skipped_to = last
+            return Verdict.REWIND, ()
+        if first > self._skipped_to:
+            # Still from before the rewind: what was queued behind the first run that skipped.
+            self._skipped_to = last
+            return Verdict.DROP, ()
+        # Fetched again, and the hole is still there.
+        self._skipped_to = None
+        return Verdict.LOST, run
+
+    def advance(self, run: Sequence[Record], now: float) -> None:
+        """A run was judged."""
+        self.position = run[-1].offset + 1
+        self.newest = run[-1].timestamp
+        if self.dirty_since is None:
+            self.dirty_since = now
+        if self.uncommitted_since is None:
+            self.uncommitted_since = now

@@ -1,0 +1,133 @@
+"""The worker as a program: its parts put together, signals, the ready line."""
+
+import asyncio
+import json
+import logging
+import signal
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from processor.clock import SystemClock
+from processor.engine.partition import Engine
+from processor.flow.app import make_app
+from processor.flow.judge import Judge
+from processor.flow.logs import set_up
+from processor.flow.transport import BatchApp, check_names
+from processor.kafka.admin import Admin
+from processor.kafka.producer import Outgoing, SafeProducer
+from processor.metrics import WorkerMetrics, expose
+from processor.rules.load import load_rules
+from processor.rules.ruleset import RuleSet
+from processor.settings import ProcessorSettings
+
+_LOG = logging.getLogger(__name__)
+_LINGER = 0.001
+_TICK = 0.1
+_MEASURE = 1.0
+
+
+def main(settings: ProcessorSettings) -> int:
+    """Judge until SIGTERM or SIGINT; 0 after a clean stop.
+
+    Raises:
+        ConfigurationError: the rules are wrong.
+        StreamError: Kafka cannot be used as it stands.
+    """
+    set_up()
+    check_names()
+    rules = load_rules(Path(settings.worker.rules))
+    Admin(settings.kafka).require(settings.topics)
+    # Compiles the rules' detectors, or finds them compiled: before partitions are ours, not while they wait.
+    Engine(rules, partition=0, limits=settings.engine).advance([])
+    with tempfile.TemporaryDirectory(prefix="processor-") as scratch:
+        return asyncio.run(_run(settings, rules, Path(scratch)))
+
+
+async def _run(settings: ProcessorSettings, rules: RuleSet, scratch: Path) -> int:
+    metrics = WorkerMetrics()
+    exposition = expose(metrics.registry, settings.metrics.address, settings.metrics.worker_port)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    producer = SafeProducer(settings.kafka, linger=_LINGER, bury=_bury(settings, metrics))
+    judge = Judge(
+        settings,
+        rules,
+        producer=producer,
+        consumer=lambda: app.consumer,
+        metrics=metrics,
+        clock=SystemClock(),
+    )
+    app = make_app(settings, judge, scratch)
+    tasks = [asyncio.create_task(part) for part in (_live(app), _save(judge), _measure(judge))]
+    ready = asyncio.create_task(_say_ready(app, exposition.url))
+    stop = asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait({*tasks, stop, producer.failed}, return_when=asyncio.FIRST_COMPLETED)
+        for ended in (*tasks, producer.failed):
+            if ended.done():
+                ended.result()
+    finally:
+        for task in (*tasks[1:], ready, stop):
+            task.cancel()
+        await _stop(app)
+        await asyncio.gather(*tasks, ready, stop, return_exceptions=True)
+        producer.close()
+        exposition.close()
+    return 0
+
+
+async def _live(app: BatchApp) -> None:
+    """The Faust worker's life; ends with what ended it."""
+    app.in_worker = True
+    await app.start()
+    await app.wait_until_stopped()
+    if app.crash_reason is not None:
+        raise app.crash_reason
+
+
+async def _stop(app: BatchApp) -> None:
+    """Save, commit, leave the group."""
+    if not app.started:
+        return
+    app.consumer.stop_flow()
+    if not app.crashed:
+        await app.consumer.settle()
+    await app.stop()
+
+
+async def _save(judge: Judge) -> None:
+    while True:
+        await asyncio.sleep(_TICK)
+        await judge.save_due()
+
+
+async def _measure(judge: Judge) -> None:
+    while True:
+        await asyncio.sleep(_MEASURE)
+        judge.measure()
+
+
+async def _say_ready(app: BatchApp, url: str) -> None:
+    """Print the ready line once the group has dealt out its partitions and theirs are loaded."""
+    await app.ready.wait()
+    print(json.dumps({"ready": "worker", "metrics": url}), flush=True)  # noqa: T201 - the ready line
+
+
+def _bury(settings: ProcessorSettings, metrics: WorkerMetrics) -> Callable[[Outgoing, str], Outgoing | None]:
+    def bury(record: Outgoing, why: str) -> Outgoing | None:
+        """The dead letter of an event that Kafka refuses; a snapshot or a dead letter has none."""
+        if record.topic in (settings.topics.dead, settings.topics.state):
+            return None
+        _LOG.error("%s refuses an event: %s", record.topic, why)
+        metrics.dead.labels("oversize").inc()
+        headers = [
+            ("reason", b"oversize"),
+            ("detail", why.encode()),
+            ("origin", f"kafka:{record.topic}".encode()),
+        ]
+        return Outgoing(settings.topics.dead, record.value, record.key, headers)
+
+    return bury

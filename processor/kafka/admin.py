@@ -1,0 +1,160 @@
+"""The topics: which there are, how each is kept, and making them so."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from processor.errors import StreamError
+from processor.kafka.client import client_config
+from processor.settings import KafkaSettings, TopicSettings
+
+_TIMEOUT = 15.0
+#: Room for a whole snapshot of a partition, and for a dead letter of any size the bridge lets in.
+LARGE_RECORD = 16_777_216
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic as it should be."""
+
+    name: str
+    partitions: int
+    config: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one topic: `made`, `there`, or (embedded cluster) `touched`."""
+
+    topic: Topic
+    what: str
+
+
+def plan(topics: TopicSettings) -> list[Topic]:
+    """Every topic of the watch; partitions are equal so that an asset's records meet in one number."""
+    kept = {"cleanup.policy": "delete", "retention.ms": str(topics.telemetry_retention * 1000)}
+    long = {"cleanup.policy": "delete", "retention.ms": str(topics.dead_retention * 1000)}
+    compacted = {
+        "cleanup.policy": "compact",
+        # Only closed segments are compacted, and recovery reads what is not: keep them small.
+        "segment.bytes": "16777216",
+        "segment.ms": "600000",
+        "min.cleanable.dirty.ratio": "0.1",
+    }
+    large = {"max.message.bytes": str(LARGE_RECORD)}
+    configs = {
+        topics.telemetry: kept,
+        topics.auth: kept,
+        topics.tokens: long,
+        topics.state: compacted | large,
+        topics.cases: kept,
+        topics.shadow: kept,
+        topics.dead: long | large,
+        topics.rules: compacted,
+        topics.assets: compacted,
+    }
+    return [Topic(name, topics.partitions, config) for name, config in configs.items()]
+
+
+class Admin:
+    """Asks and changes the cluster; blocking calls, seconds at most."""
+
+    def __init__(self, kafka: KafkaSettings) -> None:
+        self._kafka = kafka
+        self._client = AdminClient(client_config(kafka))
+
+    def partitions(self, topic: str | None = None) -> dict[str, int]:
+        """Topics → partitions, of one or of all; a topic that is not there is left out.
+
+        Raises:
+            StreamError: no broker answers.
+        """
+        metadata = self._metadata(topic)
+        return {name: len(found.partitions) for name, found in metadata.topics.items() if found.error is None}
+
+    def create(self, topics: TopicSettings) -> list[Outcome]:
+        """Make what is missing; leave what is there as it is.
+
+        Raises:
+            StreamError: a topic has another number of partitions than asked for, or cannot be made.
+        """
+        wanted = plan(topics)
+        there = self.partitions()
+        for topic in wanted:
+            self._check(topic, there.get(topic.name))
+        missing = [topic for topic in wanted if topic.name not in there]
+        embedded = self.embedded()
+        if embedded:
+            for topic in missing:
+                # It has no CreateTopics, and makes a topic when its metadata is asked for.
+                self._check(topic, self.partitions(topic.name).get(topic.name))
+        elif missing:
+            self._make(missing, topics.replication)
+        made = "touched" if embedded else "made"
+        return [Outcome(topic, made if topic in missing else "there") for topic in wanted]
+
+    def embedded(self) -> bool:
+        """Whether this is the cluster inside librdkafka: its cluster id says so."""
+        return bool((self._metadata(None).cluster_id or "").startswith("mockCluster"))
+
+    def require(self, topics: TopicSettings) -> int:
+        """The one number of partitions that the watch's topics have.
+
+        Raises:
+            StreamError: a topic is missing, or the numbers differ.
+        """
+        there = self.partitions()
+        for topic in plan(topics):
+            if topic.name not in there:
+                raise StreamError(f"topic {topic.name} is missing: run `processor topics create`")
+            self._check(topic, there[topic.name])
+        return topics.partitions
+
+    def _check(self, topic: Topic, found: int | None) -> None:
+        if found is not None and found != topic.partitions:
+            raise StreamError(
+                f"topic {topic.name} has {found} partitions, topics.partitions says {topic.partitions}: "
+                f"set topics.partitions = {found}, or name new topics; records would change their partition "
+                "and part from their state"
+            )
+
+    def _metadata(self, topic: str | None) -> Any:  # noqa: ANN401 - confluent_kafka ships no types
+        try:
+            return self._client.list_topics(topic, timeout=_TIMEOUT)
+        except KafkaException as error:
+            raise StreamError(
+                f"Kafka at {self._kafka.bootstrap} does not answer ({error.args[0].str()}): "
+                "start it, or correct kafka.bootstrap"
+            ) from None
+
+    def _make(self, missing: list[Topic], replication: int) -> None:
+        """Make topics, and wait until each partition has its leader."""
+        futures: dict[str, Any] = self._client.create_topics(
+            [NewTopic(t.name, num_partitions=t.partitions, replication_factor=replication, config=t.config)
+             for t in missing],
+            operation_timeout=_TIMEOUT,
+            request_timeout=_TIMEOUT,
+        )
+        for name, future in futures.items():
+            try:
+                future.result()
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise StreamError(f"topic {name} cannot be made: {error.args[0].str()}") from None
+        deadline = time.monotonic() + _TIMEOUT
+        while not self._led({topic.name: topic.partitions for topic in missing}):
+            if time.monotonic() > deadline:
+                raise StreamError(f"topics were made, but have no leaders after {_TIMEOUT:g} s: see the broker's log")
+            time.sleep(0.05)
+
+    def _led(self, wanted: dict[str, int]) -> bool:
+        found = self._metadata(None).topics
+        return all(
+            name in found
+            and len(found[name].partitions) == count
+            and all(partition.leader >= 0 for partition in found[name].partitions.values())
+            for name, count in wanted.items()
+        )

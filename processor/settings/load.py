@@ -1,0 +1,185 @@
+"""Read settings: a TOML file, then the environment over it; every error says where and what to change."""
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import msgspec.inspect
+
+from processor.errors import ConfigurationError
+from processor.settings.model import ProcessorSettings, Secret
+
+_PREFIX = "PROCESSOR_"
+_PATH = re.compile(r"(?s)^(.*?)(?: - at `\$\.?(.*)`)?$")
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
+_EXPECTED = re.compile(r"(?s)^Expected (.*?)(?:, got (.*))?$")
+_INDEX = re.compile(r"\[.*?\]$")
+
+#: Settings that name a file: relative to the settings file.
+_FILES = {
+    "mqtt": ("ca_file", "cert_file", "key_file", "password_file"),
+    "kafka": ("ca_file", "cert_file", "key_file"),
+    "worker": ("rules",),
+}
+
+
+def load(file: Path | None, environment: Mapping[str, str] | None = None) -> ProcessorSettings:
+    """Settings of a TOML file (none: all defaults) with ``PROCESSOR_<TABLE>__<KEY>`` over it.
+
+    Raises:
+        ConfigurationError: with file, line, key, found and expected.
+    """
+    text = _read(file) if file is not None else ""
+    name = str(file) if file is not None else "defaults"
+    tree = _parse(text, name)
+    from_environment = _overlay(tree, os.environ if environment is None else environment)
+    base = file.parent if file is not None else Path()
+    try:
+        settings = msgspec.convert(tree, ProcessorSettings, dec_hook=_decode)
+    except msgspec.ValidationError as error:
+        raise _explain(str(error), tree, text, name, from_environment) from None
+    return _resolve(settings, base)
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        found = error.strerror if isinstance(error, OSError) else "bytes that are not UTF-8"
+        raise ConfigurationError(
+            file=str(file), line=None, key="--config", found=str(found), expected="a readable TOML file"
+        ) from None
+
+
+def _parse(text: str, name: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        line = re.search(r"line (\d+)", str(error))
+        raise ConfigurationError(
+            file=name,
+            line=int(line[1]) if line else len(text.splitlines()) or 1,
+            key="(syntax)",
+            found=str(error),
+            expected="TOML 1.0",
+        ) from None
+
+
+def _overlay(tree: dict[str, Any], environment: Mapping[str, str]) -> dict[str, str]:
+    """Lay variables over the file's tree; returns dotted key → variable name."""
+    origin: dict[str, str] = {}
+    for variable, raw in sorted(environment.items()):
+        table, separator, key = variable.removeprefix(_PREFIX).lower().partition("__")
+        if not variable.startswith(_PREFIX) or not separator:
+            continue
+        section = tree.setdefault(table, {})
+        if isinstance(section, dict):
+            section[key] = _value(table, key, raw)
+            origin[f"{table}.{key}"] = variable
+    return origin
+
+
+def _value(table: str, key: str, raw: str) -> object:
+    """A variable's text as its setting's type: text stays text, the rest is read as a TOML value."""
+    if _is_text(table, key):
+        return raw
+    try:
+        return tomllib.loads(f"v = {raw}")["v"]
+    except tomllib.TOMLDecodeError:
+        return raw
+
+
+def _is_text(table: str, key: str) -> bool:
+    for field in msgspec.structs.fields(ProcessorSettings):
+        if field.name == table:
+            for inner in msgspec.structs.fields(field.type):
+                if inner.name == key:
+                    return isinstance(inner.default, str) or inner.default is None
+    return True
+
+
+def _decode(kind: type, value: object) -> object:
+    if kind is Secret and isinstance(value, str):
+        return Secret(value)
+    # A TypeError is what msgspec turns into a validation error that knows its path.
+    raise TypeError(f"Expected `str`, got `{type(value).__name__}`")
+
+
+def _explain(
+    message: str, tree: dict[str, Any], text: str, name: str, from_environment: Mapping[str, str]
+) -> ConfigurationError:
+    match = _PATH.match(message)
+    said, path = (match[1], match[2] or "") if match else (message, "")
+    unknown, expected = _UNKNOWN.match(said), _EXPECTED.match(said)
+    if unknown:
+        key = f"{path}.{unknown[1]}".lstrip(".")
+        found, wanted = "an unknown key", _known(path)
+    else:
+        key = _INDEX.sub("", path)
+        found = _shown(tree, key)
+        wanted = expected[1].replace("`", "") if expected else _choices(key, said)
+    variable = from_environment.get(key)
+    return ConfigurationError(
+        file=variable or name, line=None if variable else _line(text, key), key=key, found=found, expected=wanted
+    )
+
+
+def _known(path: str) -> str:
+    struct: Any = ProcessorSettings
+    for field in msgspec.structs.fields(ProcessorSettings):
+        if field.name == path:
+            struct = field.type
+    return "one of " + ", ".join(field.name for field in msgspec.structs.fields(struct))
+
+
+def _choices(key: str, said: str) -> str:
+    """The words that a setting may have, where it has a fixed few; else what the check said."""
+    table, _, name = key.partition(".")
+    for field in msgspec.structs.fields(ProcessorSettings):
+        for inner in msgspec.structs.fields(field.type) if field.name == table else ():
+            kind = msgspec.inspect.type_info(inner.type)
+            kind = kind.type if isinstance(kind, msgspec.inspect.Metadata) else kind
+            if inner.name == name and isinstance(kind, msgspec.inspect.LiteralType):
+                return "one of " + ", ".join(str(value) for value in kind.values)
+    return said
+
+
+def _look_up(tree: Mapping[str, Any], key: str) -> object:
+    here: Any = tree
+    for part in key.split("."):
+        if not isinstance(here, Mapping) or part not in here:
+            return None
+        here = here[part]
+    return here
+
+
+def _shown(tree: Mapping[str, Any], key: str) -> str:
+    """What was found, unless it is a secret."""
+    return "***" if key.endswith("password") else repr(_look_up(tree, key))
+
+
+def _line(text: str, key: str) -> int | None:
+    """The line of a key: the end of the shortest prefix of lines that parses and contains it."""
+    lines = text.splitlines(keepends=True)
+    for count in range(1, len(lines) + 1):
+        try:
+            tree = tomllib.loads("".join(lines[:count]))
+        except tomllib.TOMLDecodeError:
+            continue
+        if _look_up(tree, key) is not None:
+            return count
+    return None
+
+
+def _resolve(settings: ProcessorSettings, base: Path) -> ProcessorSettings:
+    """Make the paths of the file stand on the file's own directory."""
+    tables: dict[str, Any] = {}
+    for table, keys in _FILES.items():
+        section = getattr(settings, table)
+        paths = {key: str(base / path) for key in keys if (path := getattr(section, key)) is not None}
+        tables[table] = msgspec.structs.replace(section, **paths)
+    return msgspec.structs.replace(settings, **tables)

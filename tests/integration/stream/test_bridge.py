@@ -1,0 +1,179 @@
+import json
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.kafka import ApacheKafka, Read, read_all, until
+from tests.support.watch import Device, PlainBroker, Program, Watch, device
+
+pytestmark = [pytest.mark.needs("mosquitto"), pytest.mark.timeout(60)]
+
+ASSETS = [f"02iAB000000000{n}AAA" for n in range(9)]
+
+
+@pytest.fixture
+def road(watch: Watch, plain_broker: PlainBroker) -> Iterator[Watch]:
+    watch.mqtt_port = plain_broker.port
+    yield watch
+
+
+def telemetry(watch: Watch) -> list[Read]:
+    return [record for record in read_all(watch.kafka, watch.topic("telemetry")) if "hb" not in record.headers]
+
+
+def numbers(records: list[Read]) -> list[int]:
+    return [json.loads(record.value or b"")["seq"] for record in records]
+
+
+def publish(sender: Device, start: int, count: int) -> None:
+    for seq in range(start, start + count):
+        sender.publish(f"assets/{ASSETS[seq % len(ASSETS)]}/telemetry", json.dumps({"seq": seq}).encode())
+
+
+def bridge(watch: Watch, **more: object) -> Program:
+    return watch.start("bridge", "--config", watch.settings(**more))
+
+
+def test_a_message_becomes_a_record_with_its_bytes_untouched_its_key_from_the_topic_and_one_header(
+    road: Watch,
+) -> None:
+    bridge(road)
+    with device(road.mqtt_port) as sender:
+        for tail in ("telemetry", "telemetry/temperature", "events/supply_low", "status"):
+            sender.publish(f"assets/{ASSETS[0]}/{tail}", b"\x00\xff not json " + tail.encode())
+        sender.settle()
+    until(lambda: len(telemetry(road)) == 4, 10, "four records")
+    records = telemetry(road)
+    assert {record.key for record in records} == {ASSETS[0].encode()}
+    assert len({record.partition for record in records}) == 1
+    assert [record.headers for record in records] == [
+        {"t": b"telemetry"}, {"t": b"telemetry/temperature"}, {"t": b"events/supply_low"}, {"t": b"status"},
+    ]  # fmt: skip
+    assert all(record.value == b"\x00\xff not json " + record.headers["t"] for record in records)
+
+
+def test_a_heartbeat_through_the_broker_reaches_every_partition(road: Watch) -> None:
+    program = bridge(road)
+
+    def beaten() -> set[int]:
+        return {r.partition for r in read_all(road.kafka, road.topic("telemetry")) if r.headers.get("hb") == b"1"}
+
+    until(lambda: beaten() == {0, 1, 2, 3}, 10, "a heartbeat in each partition")
+    beat = read_all(road.kafka, road.topic("telemetry"))[0]
+    assert beat.key is None
+    assert json.loads(beat.value or b"")["bridge"] == f"{road.prefix}-bridge"
+    assert program.metric("processor_bridge_heartbeat_age_seconds") < 5
+
+
+def test_what_is_not_ours_to_route_is_a_dead_letter_with_its_reason_and_origin(road: Watch) -> None:
+    program = bridge(road, mqtt__filters=["#"], bridge__max_payload=2048)
+    with device(road.mqtt_port) as sender:
+        sender.publish("factory/line/7", b"elsewhere")
+        sender.publish(f"assets/{ASSETS[0]}/telemetry", b"x" * 3000)
+        sender.settle()
+    until(lambda: len(read_all(road.kafka, road.topic("dead"))) == 2, 10, "two dead letters")
+    letters = {r.headers["reason"]: r for r in read_all(road.kafka, road.topic("dead"))}
+    assert letters[b"topic_invalid"].value == b"elsewhere"
+    assert letters[b"topic_invalid"].headers["origin"] == b"mqtt:factory/line/7"
+    assert letters[b"oversize"].value == b"x" * 3000
+    assert letters[b"oversize"].key == ASSETS[0].encode()
+    assert program.metric("processor_bridge_dead_letters_total") == 2
+
+
+def test_a_bridge_killed_in_mid_stream_loses_nothing(road: Watch) -> None:
+    settings = road.settings()
+    with device(road.mqtt_port) as sender:
+        for round_ in range(4):
+            program = road.start("bridge", "--config", settings)
+            publish(sender, round_ * 1500, 1500)
+            until(lambda: program.metric("processor_bridge_produced_total") > 200, 10, "the stream flows")
+            program.end(signal.SIGKILL)
+        sender.settle()
+    last = road.start("bridge", "--config", settings)
+    until(lambda: set(numbers(telemetry(road))) == set(range(6000)), 20, "every message in Kafka")
+    assert last.end() == 0
+
+
+def test_a_bridge_stopped_in_mid_stream_repeats_nothing(road: Watch) -> None:
+    settings = road.settings()
+    with device(road.mqtt_port) as sender:
+        for round_ in range(3):
+            program = road.start("bridge", "--config", settings)
+            publish(sender, round_ * 1500, 1500)
+            until(lambda: program.metric("processor_bridge_produced_total") > 200, 10, "the stream flows")
+            assert program.end() == 0
+        sender.settle()
+    road.start("bridge", "--config", settings)
+    until(lambda: len(telemetry(road)) >= 4500, 20, "every message in Kafka")
+    assert sorted(numbers(telemetry(road))) == list(range(4500))
+
+
+def test_a_broker_restarted_loses_nothing_and_keeps_the_session(
+    road: Watch, plain_broker: PlainBroker
+) -> None:
+    program = bridge(road)
+    with device(road.mqtt_port) as sender:
+        publish(sender, 0, 1500)
+        sender.settle()
+        plain_broker.stop()
+        plain_broker.start()
+        publish(sender, 1500, 1500)
+        sender.settle()
+    until(lambda: set(numbers(telemetry(road))) == set(range(3000)), 20, "every message in Kafka")
+    assert program.metric("processor_bridge_connects_total") == 2
+    assert program.metric("processor_bridge_sessions_new_total") == 1
+    assert program.end() == 0
+
+
+def test_an_assets_records_keep_their_order(road: Watch) -> None:
+    bridge(road)
+    with device(road.mqtt_port) as sender:
+        publish(sender, 0, 3000)
+        sender.settle()
+    until(lambda: len(telemetry(road)) == 3000, 15, "every message in Kafka")
+    for asset in ASSETS:
+        mine = numbers([record for record in telemetry(road) if record.key == asset.encode()])
+        assert mine == sorted(mine)
+
+
+def test_a_second_bridge_on_the_same_client_id_ends_the_first_with_what_to_do(road: Watch) -> None:
+    first = bridge(road)
+    second = bridge(road)
+    assert first.process.wait(10) == 1
+    assert "run one bridge for each mqtt.client_id" in first.said
+    assert second.process.poll() is None
+
+
+def test_a_wrong_password_is_said_and_not_shown(road: Watch) -> None:
+    program = road.launch("bridge", "--config", road.settings(mqtt__password="hunter2-not-this"))
+    assert program.process.wait(15) == 1
+    assert "check mqtt.username" in program.said
+    assert "hunter2" not in program.said
+
+
+def test_missing_topics_are_named(road: Watch) -> None:
+    if not road.kafka.real:
+        pytest.skip("the embedded cluster makes topics when they are asked for")
+    said = road.run("bridge", "--config", road.settings(topics__cases="nowhere"), expect=1)
+    assert "nowhere is missing: run `processor topics create`" in said
+
+
+@pytest.mark.needs("java", "maven")
+@pytest.mark.parametrize("kafka", ["apache_node"], indirect=True, ids=["apache"])
+def test_while_kafka_is_away_the_broker_keeps_what_exceeds_the_receive_maximum(
+    road: Watch, apache_node: ApacheKafka
+) -> None:
+    program = bridge(road, mqtt__receive_maximum=100)
+    with device(road.mqtt_port) as sender:
+        publish(sender, 0, 200)
+        sender.settle()
+        until(lambda: len(telemetry(road)) == 200, 10, "the stream flows")
+        apache_node.stop()
+        publish(sender, 200, 3000)
+        sender.settle()
+        assert program.metric("processor_bridge_in_flight") <= 400  # some brokers overrun the window, bounded
+        apache_node.start()
+    until(lambda: set(numbers(telemetry(road))) == set(range(3200)), 20, "every message in Kafka")
+    assert program.metric("processor_bridge_in_flight") <= 100
+    assert program.end() == 0

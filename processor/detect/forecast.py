@@ -29,6 +29,9 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     span: Annotated[
         Duration | None, Meta(description="says nothing before it has seen this long; default: half the window")
     ] = None
+    change: Annotated[
+        float, Meta(gt=0, description="says nothing before the trend has moved the value by this much")
+    ] = 1.0
     jump: Annotated[
         float, Meta(gt=0, description="two samples in a row this far off the trend (a refill) restart it")
     ] = 10.0
@@ -40,6 +43,7 @@ PARAMS = np.dtype(
         ("reaches", np.float64),
         ("within", np.float64),
         ("window", np.float64),
+        ("change", np.float64),
         ("jump", np.float64),
         ("span", np.int64),
         ("samples", np.int64),
@@ -55,6 +59,7 @@ def pack(options: Options) -> dict[str, float]:
         "reaches": options.reaches,
         "within": options.within / 1000,
         "window": options.window / 1000,
+        "change": options.change,
         "jump": options.jump,
         "span": options.window // 2 if options.span is None else options.span,
         "samples": options.samples,
@@ -82,8 +87,10 @@ def step(x: Row, p: Row, t: int, v: float) -> bool:
         return False
     b = slope(x)
     distance = p.reaches - level(x)
-    # A trend in doubt is not news: what was found stays found, what was not stays unsaid.
-    if abs(b) <= CERTAINTY * doubt(x):
+    # A trend in doubt is not news, nor is one within the sensor's steps (which pass any test of doubt):
+    # what was found stays found, what was not stays unsaid.
+    moved = abs(b) * min((t - x.first) / 1000.0, 2.0 * p.window)
+    if moved < p.change or abs(b) <= CERTAINTY * doubt(x):
         return bool(x.on)
     bound = p.within * RELEASE if x.on else p.within
     on = b * distance > 0.0 and distance / b <= bound

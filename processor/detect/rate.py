@@ -13,12 +13,14 @@ from processor.detect.duration import Duration
 from processor.detect.trend import FIELDS, fold, restart, slope
 from processor.model import Explanation
 
+_Positive = Annotated[float, Meta(gt=0)]
+
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a rule may write under ``rate``."""
 
-    rising: Annotated[float | None, Meta(gt=0, description="found when it rises by more than this")] = None
-    falling: Annotated[float | None, Meta(gt=0, description="found when it falls by more than this")] = None
+    rising: Annotated[_Positive | None, Meta(description="found when it rises by more than this")] = None
+    falling: Annotated[_Positive | None, Meta(description="found when it falls by more than this")] = None
     per: Annotated[Duration, Meta(description="the time in which it may not change by more")] = Duration(60_000)
     window: Annotated[Duration, Meta(description="memory of the line: a sample this old counts 1/e")] = (
         Duration(30_000)

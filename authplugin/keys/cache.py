@@ -107,6 +107,10 @@ class KeySlot:
             absent.setdefault(kid, end)
         self._absent = absent
 
+    def absent_count(self) -> int:
+        """How many kids are remembered as absent."""
+        return len(self._absent)
+
 
 def _nobody() -> None:
     """No refresher is attached yet."""

@@ -14,7 +14,7 @@ import msgspec
 
 from authplugin.errors import KeySetError
 from authplugin.keys.snapshot import KeySnapshot
-from authplugin.keys.source import MAX_BYTES
+from authplugin.keys.source import MAX_BYTES, read_regular
 
 _MAX_FILE_BYTES = 2 * MAX_BYTES  # base64 and a few names around the largest set
 
@@ -94,11 +94,7 @@ class LastGoodFile:
         return record
 
     def _read(self) -> bytes:
-        descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode) or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-                raise KeySetError(f"{self.path}: is not a regular file that only its owner may write")
-            if status.st_uid != os.geteuid():
-                raise KeySetError(f"{self.path}: belongs to another user")
-            return file.read(_MAX_FILE_BYTES)
+        raw, status = read_regular(self.path, limit=_MAX_FILE_BYTES, flags=os.O_NOFOLLOW)
+        if status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise KeySetError(f"{self.path}: others may write it; expected mode 0600 and our own user")
+        return raw

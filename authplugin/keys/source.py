@@ -59,14 +59,28 @@ class FileSource:
         return Answer(None if name == etag else body, name)
 
     def _read(self) -> bytes:
-        descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise KeySetError(f"{self._path}: is not a regular file")
-            if status.st_mode & stat.S_IWOTH:
-                raise KeySetError(f"{self._path}: anyone may write it; expected mode 0644 or stricter")
-            body = file.read(MAX_BYTES + 1)
-        if len(body) > MAX_BYTES:
-            raise KeySetError(f"{self._path}: has more than {MAX_BYTES} bytes")
+        body, status = read_regular(self._path, limit=MAX_BYTES)
+        if status.st_mode & stat.S_IWOTH:
+            raise KeySetError(f"{self._path}: anyone may write it; expected mode 0644 or stricter")
         return body
+
+
+def read_regular(path: Path, *, limit: int, flags: int = 0) -> tuple[bytes, os.stat_result]:
+    """Read a regular file of at most ``limit`` bytes, and what it was when it was opened.
+
+    Raises:
+        OSError: it is missing or may not be read.
+        KeySetError: it is no regular file (a pipe would be waited for), or longer.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | flags)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise KeySetError(f"{path}: is not a regular file")
+        with open(descriptor, "rb", closefd=False) as file:
+            body = file.read(limit + 1)
+    finally:
+        os.close(descriptor)
+    if len(body) > limit:
+        raise KeySetError(f"{path}: has more than {limit} bytes")
+    return body, status

@@ -14,6 +14,8 @@ from typing import NamedTuple, Self
 CONNECT, CONNACK, PUBLISH, PUBACK, SUBSCRIBE, SUBACK = 1, 2, 3, 4, 8, 9
 UNSUBSCRIBE, UNSUBACK, PINGREQ, PINGRESP, DISCONNECT, AUTH = 10, 11, 12, 13, 14, 15
 
+NOBODY_SUBSCRIBED = 0x10
+
 DEADLINE = 10.0
 
 
@@ -178,7 +180,10 @@ class Client:
     def publish(
         self, topic: str | bytes, payload: bytes = b"{}", *, qos: int = 1, retain: bool = False
     ) -> int | None:
-        """PUBLISH; the PUBACK's reason code at QoS 1 (0 below version 5), None at QoS 0."""
+        """PUBLISH; the PUBACK's reason code at QoS 1 (0 below version 5), None at QoS 0.
+
+        "No matching subscribers" (0x10) is a yes, and 0 here.
+        """
         self._packet_id += 1
         body = text(topic) + (struct.pack("!H", self._packet_id) if qos else b"")
         body += b"\0" if self.version == 5 else b""
@@ -186,7 +191,8 @@ class Client:
         if not qos:
             return None
         answer = self.expect(PUBACK).body
-        return answer[2] if len(answer) > 2 else 0
+        code = answer[2] if len(answer) > 2 else 0
+        return 0 if code == NOBODY_SUBSCRIBED else code
 
     def subscribe(self, *filters: str, qos: int = 1) -> list[int]:
         """SUBSCRIBE; one code for each filter: 0 to 2 is granted, 0x80 and above refused."""

@@ -73,7 +73,9 @@ def check_acl(text: str, file: str, expected: Iterable[str]) -> None:
                 line=number,
                 key="acl_file",
                 found=rule,
-                expected=wanted[position] if position < len(wanted) else "the end (write it anew: authplugin mosquitto acl)",
+                expected=wanted[position]
+                if position < len(wanted)
+                else "the end (write it anew: authplugin mosquitto acl)",
             )
     if len(found) < len(wanted):
         raise ConfigurationError(

@@ -118,17 +118,15 @@ def check_configuration(
                 raise line.wrong(expected)
     broker.path("acl_file")
     if service_accounts:
-        known = _names(broker.path("password_file"))
-        missing = sorted(set(service_accounts) - known)
-        if missing:
-            line = broker.last("password_file")
-            raise (line or broker.lines[0]).wrong(
-                f"a line for service account {missing[0]} (mosquitto_passwd FILE {missing[0]})"
-            )
+        passwords = broker.path("password_file")
+        missing = sorted(set(service_accounts) - _names(passwords))
+        line = broker.last("password_file")
+        if missing and line is not None:
+            raise line.wrong(f"a line for service account {missing[0]} (mosquitto_passwd FILE {missing[0]})")
     if not allow_plaintext:
-        for line, encrypted in _listeners(broker):
-            if not encrypted and not _is_local(line):
-                raise line.wrong(
+        for listener, encrypted in _listeners(broker):
+            if not encrypted and not _is_local(listener):
+                raise listener.wrong(
                     "TLS (certfile, keyfile) or a loopback address: tokens are bearer passwords "
                     "(allow_plaintext = true in the gate's configuration lifts this)"
                 )
@@ -196,7 +194,9 @@ def _lines(file: Path) -> Iterator[Line]:
         line = Line(file, number, key, value.strip())
         if key == "include_dir":
             # The broker reads the files of a folder by name, upper and lower case alike.
-            for included in sorted(Path(line.value).glob("*.conf"), key=lambda path: (path.name.lower(), path.name)):
+            for included in sorted(
+                Path(line.value).glob("*.conf"), key=lambda path: (path.name.lower(), path.name)
+            ):
                 yield from _lines(included)
         else:
             yield line

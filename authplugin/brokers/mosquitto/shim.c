@@ -125,6 +125,7 @@ typedef void PyObject;
 
 #define DECLARE(name, result, arguments) result (*name) arguments;
 static struct { PYTHON_FUNCTIONS(DECLARE) } py;
+static PyObject *none;
 
 /* ---- What Python says at the start, and what is kept of it ----------------------------------- */
 
@@ -186,7 +187,10 @@ static bool is_asset(const char *text, ptrdiff_t length)
 
 static PyObject *bytes_or_none(const char *text, size_t limit)
 {
-	if(!text) return py.PyTuple_New(0); /* an empty tuple stands for "not sent": never equal to bytes */
+	if(!text){
+		py.Py_IncRef(none);
+		return none;
+	}
 	return py.PyBytes_FromStringAndSize(text, (ptrdiff_t)strnlen(text, limit));
 }
 
@@ -465,7 +469,8 @@ static bool load(const char *path)
 		return false; \
 	}
 	PYTHON_FUNCTIONS(FIND)
-	return true;
+	none = dlsym(library, "_Py_NoneStruct");
+	return none != NULL;
 }
 
 static bool readable_standard_library(const char *home)

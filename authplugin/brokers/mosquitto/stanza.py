@@ -6,9 +6,22 @@ from authplugin.brokers.mosquitto.build import Interpreter
 
 #: Key, value, reason. Measured on 2.0.11: what its defaults drop in silence.
 DURABILITY = (
-    ("max_queued_messages", "0", "the default, 1000, drops all beyond it while the bridge is away; watch its memory"),
-    ("max_inflight_messages", "2000", "the default, 20, is the bridge's whole window; 0 would be no bound at all"),
-    ("upgrade_outgoing_qos", "true", "what devices publish at QoS 0 would be dropped while the bridge is away"),
+    # Not 0: with it 2.0.11 ends a client's connection after its first refused QoS 1 publish.
+    (
+        "max_queued_messages",
+        "1000000",
+        "some 450 MB at most; the default, 1000, drops all beyond it while the bridge is away",
+    ),
+    (
+        "max_inflight_messages",
+        "2000",
+        "the default, 20, is the bridge's whole window; 0 would be no bound at all",
+    ),
+    (
+        "upgrade_outgoing_qos",
+        "true",
+        "what devices publish at QoS 0 would be dropped while the bridge is away",
+    ),
     ("persistence", "true", "queues and sessions survive a restart"),
     ("autosave_interval", "1", "seconds lost at a kill or power cut; the default is 1800"),
     ("persistent_client_expiration", "14d", "queues of clients that never come back end some time"),
@@ -56,4 +69,6 @@ def write_stanza(
         )
     groups.append(("No token, no entry.", [("allow_anonymous", "false")]))
     groups += [(reason, [(key, value)]) for key, value, reason in (*DURABILITY, *LIMITS)]
-    return "\n".join(f"# {reason}\n" + "".join(f"{key} {value}\n" for key, value in lines) for reason, lines in groups)
+    return "\n".join(
+        f"# {reason}\n" + "".join(f"{key} {value}\n" for key, value in lines) for reason, lines in groups
+    )

@@ -1,0 +1,104 @@
+"""``authplugin mosquitto``: builds the plugin, writes the ``acl_file``, prints the stanza."""
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
+    """Declare the command and its parts."""
+    parser = subparsers.add_parser("mosquitto", help="put the gate into a Mosquitto broker")
+    parts = parser.add_subparsers(dest="part", required=True, metavar="PART")
+    build = parts.add_parser(
+        "build",
+        help="compile the plugin with cc; with --config also write the acl_file and print the stanza",
+        description="Compiles the plugin. With --config it writes the acl_file named there and prints the "
+        "lines for mosquitto.conf to standard output; they go before the first listener.",
+    )
+    build.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FILE", help="the plugin, e.g. authplugin.so"
+    )
+    build.add_argument("--config", type=Path, metavar="FILE", help="the gate's configuration (TOML)")
+    acl = parts.add_parser(
+        "acl",
+        help="write the broker's acl_file from the topic templates and service accounts",
+        description="Writes the acl_file. The broker does not start when it differs from the configuration.",
+    )
+    acl.add_argument(
+        "--config", type=Path, required=True, metavar="FILE", help="the gate's configuration (TOML)"
+    )
+    acl.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="where to; - prints it; else mosquitto.acl_file as configured",
+    )
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do one part; 0 when done.
+
+    Raises:
+        AuthpluginError: the configuration is wrong, or something to build with is missing.
+    """
+    return _build(args) if args.part == "build" else _write_acl(args)
+
+
+def _build(args: argparse.Namespace) -> int:
+    from authplugin.brokers.mosquitto.build import build_plugin, find_interpreter, unreadable  # noqa: PLC0415 - fast --help
+    from authplugin.brokers.mosquitto.stanza import write_stanza  # noqa: PLC0415 - as above
+    from authplugin.settings import load  # noqa: PLC0415 - as above
+
+    # Whatever is missing is said before anything is written.
+    interpreter = find_interpreter()
+    loaded = load(args.config) if args.config is not None else None
+    build_plugin(args.output)
+    print(f"built {args.output}", file=sys.stderr)
+    needed = [args.output, interpreter.libpython, interpreter.home / "lib", interpreter.site]
+    if loaded is not None:
+        mosquitto = loaded.settings.mosquitto
+        acl = Path(mosquitto.acl_file)
+        acl.write_text(_acl_text(args.config), encoding="utf-8")
+        print(f"wrote {acl}", file=sys.stderr)
+        passwords = Path(mosquitto.password_file) if mosquitto.password_file is not None else None
+        print(write_stanza(args.output, interpreter, args.config, acl, passwords), end="")
+        needed += [args.config, acl, *([passwords] if passwords is not None and passwords.exists() else [])]
+    for path in unreadable(needed):
+        print(
+            f"note: others may not read {path}: a broker that runs as user mosquitto will not start with it",
+            file=sys.stderr,
+        )
+    return 0
+
+
+def _write_acl(args: argparse.Namespace) -> int:
+    from authplugin.settings import load  # noqa: PLC0415 - fast --help
+
+    text = _acl_text(args.config)
+    if args.output is not None and str(args.output) == "-":
+        print(text, end="")
+        return 0
+    output = args.output or Path(load(args.config).settings.mosquitto.acl_file)
+    output.write_text(text, encoding="utf-8")
+    print(f"wrote {output}", file=sys.stderr)
+    return 0
+
+
+def _acl_text(config: Path) -> str:
+    from authplugin.brokers.mosquitto.acl import write_acl  # noqa: PLC0415 - fast --help
+    from authplugin.errors import ConfigurationError  # noqa: PLC0415 - as above
+    from authplugin.settings import load  # noqa: PLC0415 - as above
+
+    policy = load(config).policy
+    try:
+        return write_acl(policy.topics, policy.service_accounts)
+    except ValueError as error:
+        raise ConfigurationError(
+            file=str(config),
+            line=None,
+            key="topics",
+            found=str(error),
+            expected="topics that Mosquitto's acl_file can say",
+        ) from None

@@ -64,6 +64,11 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._live)
 
+    @property
+    def waiting(self) -> int:
+        """Ends that are waited for; some are of sessions that are gone by now."""
+        return len(self._ends)
+
     def find(self, client_id: str) -> Session | None:
         """The live session of a client id."""
         return self._live.get(client_id)

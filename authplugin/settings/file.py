@@ -79,19 +79,19 @@ class ConfigFile:
 
     def refuse(self, path: KeyPath, found: str, expected: str) -> None:
         """Collect one mistake at a key."""
+        line = self._line(path)
         variable = self._variables.get(path)
-        if variable is not None:
-            self.errors.append(
-                ConfigurationError(
-                    file="environment", line=None, key=variable, found=found, expected=expected
-                )
+        if line is None and variable is None:  # a table that only variables speak of
+            variable = next((name for key, name in self._variables.items() if key[: len(path)] == path), None)
+        if variable is None:
+            mistake = ConfigurationError(
+                file=self.name, line=line, key=dotted(path), found=found, expected=expected
             )
-            return
-        self.errors.append(
-            ConfigurationError(
-                file=self.name, line=self._line(path), key=dotted(path), found=found, expected=expected
+        else:
+            mistake = ConfigurationError(
+                file="environment", line=None, key=variable, found=found, expected=expected
             )
-        )
+        self.errors.append(mistake)
 
     def _fill(self, model: type[msgspec.Struct], table: object, path: KeyPath) -> object:
         """One table; fields that are wrong are collected, and nothing is made of the table then."""
@@ -157,7 +157,7 @@ class ConfigFile:
         path: KeyPath = tuple(int(part) if part.isdigit() else part.lower() for part in name.split("__"))
         place: Any = self._document
         for here, following in itertools.pairwise(path):
-            if isinstance(place, dict):
+            if isinstance(place, dict) and isinstance(here, str):
                 place = place.setdefault(here, [] if isinstance(following, int) else {})
             elif isinstance(place, list) and isinstance(here, int) and here <= len(place):
                 if here == len(place):
@@ -165,7 +165,7 @@ class ConfigFile:
                 place = place[here]
             else:
                 place = None
-        if not isinstance(place, dict) or len(path) == 1:
+        if not isinstance(place, dict) or len(path) == 1 or not isinstance(path[-1], str):
             self.errors.append(
                 ConfigurationError(
                     file="environment",

@@ -1,0 +1,50 @@
+import pytest
+
+from authplugin.topics.grammar import check_filter
+from authplugin.topics.template import PUBLISH, SUBSCRIBE, Templates, check_apart, compile_template
+
+
+def templates(publish: tuple[str, ...], subscribe: tuple[str, ...] = ()) -> Templates:
+    return Templates(tuple(map(compile_template, publish)), tuple(map(compile_template, subscribe)))
+
+
+def test_a_template_is_filled_with_the_asset_id() -> None:
+    template = compile_template("assets/{aid}/telemetry/#")
+    assert template.fill("02iAB00000CdEfGYAV") == "assets/02iAB00000CdEfGYAV/telemetry/#"
+    assert str(template) == "assets/{aid}/telemetry/#"
+
+
+def test_the_defaults_are_the_topics_of_the_protocol() -> None:
+    compiled = templates(PUBLISH, SUBSCRIBE)
+    check_apart(compiled)
+    assert compiled.publish_filters("x") == ("assets/x/telemetry/#", "assets/x/events/#", "assets/x/status")
+    assert compiled.subscribe_filters("x") == ("assets/x/commands/#",)
+    for topic_filter in compiled.publish_filters("x"):
+        check_filter(topic_filter)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("assets/telemetry", "one whole level"),
+        ("assets/{aid}/{aid}", "one whole level"),
+        ("assets/x{aid}/a", "one whole level"),
+        ("assets/{aid}/{metric}", "braces"),
+        ("assets/{aid}/a#", "not alone"),
+        ("assets/{aid}/\n", "control character"),
+        ("$SYS/{aid}", "begins with"),
+        ("+/{aid}/a", "wildcard before"),
+    ],
+)
+def test_a_template_that_is_none_is_refused_with_the_reason(text: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        compile_template(text)
+
+
+def test_templates_where_an_odd_asset_id_reaches_into_anothers_topics_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"assets/\{aid\}/status and assets/all/\{aid\} meet"):
+        check_apart(templates(("assets/{aid}/status",), ("assets/all/{aid}",)))
+
+
+def test_templates_with_the_id_in_different_levels_may_stand_apart() -> None:
+    check_apart(templates(("assets/{aid}/status", "fleet/north/{aid}"), ("assets/{aid}/#",)))

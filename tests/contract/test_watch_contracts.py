@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from processor.cases.episode import Episode, Phase, Turn
@@ -22,7 +22,7 @@ CODEC = JsonCodec(payload_bytes=100_000, messages=100, metrics=100, ahead=5_000)
 
 NAMES = st.one_of(
     st.from_regex(TOPICS["identifiers"]["metric"]["pattern"], fullmatch=True),
-    st.sampled_from(TOPICS["identifiers"]["metric"]["bad"]),
+    st.sampled_from([*TOPICS["identifiers"]["metric"]["bad"], "x" * 64, "x" * 65]),
 )
 NUMBERS = st.one_of(
     st.integers(-(2**53), 2**53), st.floats(allow_nan=False, allow_infinity=False), st.booleans()
@@ -31,7 +31,9 @@ ANYTHING = st.one_of(NUMBERS, st.none(), st.text(max_size=3), st.lists(st.intege
 VALUES = st.one_of(
     NUMBERS,
     ANYTHING,
-    st.fixed_dictionaries({"v": ANYTHING}, optional={"u": st.one_of(st.text(max_size=33), st.integers())}),
+    st.fixed_dictionaries(
+        {"v": ANYTHING}, optional={"u": st.sampled_from(["%", "", "u" * 32, "u" * 33, 7, None])}
+    ),
     st.fixed_dictionaries({"v": NUMBERS, "unit": st.just("%")}),
 )
 TIMES = st.one_of(
@@ -44,7 +46,7 @@ MESSAGES = st.fixed_dictionaries(
     {"metrics": st.dictionaries(NAMES, VALUES, max_size=3)},
     optional={
         "ts": TIMES,
-        "seq": st.one_of(st.integers(-1, 2**53), st.text(max_size=1)),
+        "seq": st.sampled_from([0, 7, -1, 2**53 - 1, 2**53, 1.5, "7", None]),
         "asset": st.one_of(st.just(ASSET), st.integers()),
         "firmware": ANYTHING,
     },
@@ -60,11 +62,18 @@ def reads(tail: bytes, payload: object) -> bool:
 
 
 @given(st.one_of(MESSAGES, st.lists(MESSAGES, max_size=2), ANYTHING))
+@example({"metrics": {"x" * 64: 1}})
+@example({"metrics": {"x" * 65: 1}})
+@example({"metrics": {"toner": {"v": 1, "u": "u" * 32}}})
+@example({"metrics": {"toner": {"v": 1, "u": "u" * 33}}})
+@example([{"metrics": {"toner": 1}}, {"metrics": {}}])
 def test_telemetry_is_read_exactly_when_it_is_as_the_contract_says(payload: object) -> None:
     assert reads(b"telemetry", payload) == holds("telemetry", payload)
 
 
 @given(st.one_of(VALUES, MESSAGES))
+@example({"v": 1, "u": "u" * 32})
+@example({"v": 1, "u": "u" * 33})
 def test_a_metrics_own_topic_is_read_exactly_when_it_is_as_the_contract_says(payload: object) -> None:
     assert reads(b"telemetry/toner", payload) == holds("telemetry", payload, "/$defs/metricMessage")
 
@@ -75,7 +84,7 @@ def test_a_metrics_own_topic_is_read_exactly_when_it_is_as_the_contract_says(pay
         optional={
             "ts": TIMES,
             "data": st.one_of(st.dictionaries(st.text(max_size=3), ANYTHING, max_size=2), ANYTHING),
-            "seq": st.integers(-1, 2**53),
+            "seq": st.sampled_from([0, -1, 2**53 - 1, 2**53]),
         },
     )
 )

@@ -14,6 +14,7 @@ NAMESPACE = uuid5(NAMESPACE_URL, "urn:assetgate:case")
 SOURCE = "/assetgate/processor"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST = 253_402_300_799_999
 _ENCODE = msgspec.json.Encoder().encode
 
 
@@ -74,8 +75,8 @@ def case_id(asset: str, rule: str, start: int) -> UUID:
 
 
 def write_time(milliseconds: int) -> str:
-    """RFC 3339 in UTC with milliseconds."""
-    moment = _EPOCH + timedelta(milliseconds=milliseconds)
+    """RFC 3339 in UTC with milliseconds; it ends with the year 9999."""
+    moment = _EPOCH + timedelta(milliseconds=min(milliseconds, _LATEST))
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
 

@@ -94,6 +94,8 @@ class JsonCodec:
         """
         if value is None:
             raise DeadLetter(DeadReason.MALFORMED, "no payload")
+        if not 0 <= received <= _LATEST:
+            raise DeadLetter(DeadReason.TIME_INVALID, "the record has no time of receipt")
         if len(value) > self._payload_bytes:
             raise DeadLetter(DeadReason.OVERSIZE, f"{len(value)} bytes, at most {self._payload_bytes}")
         if tail == b"telemetry":

@@ -27,7 +27,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 STATE = np.dtype(
-    [("t", np.int64), ("mean", np.float64), ("var", np.float64), ("n", np.int32), ("on", np.uint8)]
+    [("t", np.int64), ("center", np.float64), ("variance", np.float64), ("n", np.int32), ("on", np.uint8)]
 )
 PARAMS = np.dtype(
     [
@@ -59,12 +59,12 @@ def step(x: Row, p: Row, t: int, v: float) -> bool:
     """Judge against the past, then let the past learn; from an outlier it learns no more than its bound."""
     if x.n == 0:
         x.t = t
-        x.mean = v
-        x.var = 0.0
+        x.center = v
+        x.variance = 0.0
         x.n = 1
         return False
-    spread = max(math.sqrt(x.var), p.spread)
-    off = v - x.mean
+    spread = max(math.sqrt(x.variance), p.spread)
+    off = v - x.center
     ready = x.n >= p.samples
     slack = p.hysteresis if x.on else 0.0
     on = ready and abs(off) > (p.deviations - slack) * spread
@@ -72,8 +72,8 @@ def step(x: Row, p: Row, t: int, v: float) -> bool:
         off = max(-p.deviations * spread, min(off, p.deviations * spread))
     # While it is young, the mean is the plain one of what was seen.
     weight = max(1.0 - math.exp(-(t - x.t) / 1000.0 / p.window), 1.0 / (x.n + 1) if not ready else 0.0)
-    x.mean += weight * off
-    x.var = (1.0 - weight) * (x.var + weight * off * off)
+    x.center += weight * off
+    x.variance = (1.0 - weight) * (x.variance + weight * off * off)
     x.t = t
     x.n = min(x.n + 1, p.samples)
     x.on = on
@@ -82,9 +82,9 @@ def step(x: Row, p: Row, t: int, v: float) -> bool:
 
 def explain(x: Row, p: Row, t: int, v: float) -> Explanation:  # noqa: ARG001 - the same for every detector
     """The value against the nearer edge of what was usual."""
-    spread = max(math.sqrt(x.var), float(p.spread))
-    edge = float(x.mean + math.copysign(p.deviations * spread, v - x.mean))
-    text = f"{v:g} where {x.mean:.4g} ± {spread:.2g} was usual"
+    spread = max(math.sqrt(x.variance), float(p.spread))
+    edge = float(x.center + math.copysign(p.deviations * spread, v - x.center))
+    text = f"{v:g} where {x.center:.4g} ± {spread:.2g} was usual"
     return Explanation(v, edge, abs(v - edge), "", text)
 
 

@@ -16,7 +16,7 @@ from processor.detect.detector import Row
 FIELDS: list[tuple[str, Any]] = [
     ("t", np.int64),
     ("first", np.int64),
-    ("base", np.float64),
+    ("origin", np.float64),
     ("w", np.float64),
     ("w2", np.float64),
     ("wt", np.float64),
@@ -33,7 +33,7 @@ def restart(x: Row, t: int, v: float) -> None:
     """Begin a new estimate with this sample."""
     x.t = t
     x.first = t
-    x.base = v
+    x.origin = v
     x.w = 1.0
     x.w2 = 1.0
     x.wt = 0.0
@@ -49,7 +49,7 @@ def fold(x: Row, t: int, v: float, window: float) -> None:
     """Take in a sample; `window` (seconds) is the age at which a weight has fallen to 1/e."""
     dt = (t - x.t) / 1000.0
     decay = math.exp(-dt / window)
-    y = v - x.base
+    y = v - x.origin
     # Shift the origin of time to the new sample, then let everything age.
     x.wtt = (x.wtt - 2.0 * dt * x.wt + dt * dt * x.w) * decay
     x.wtv = (x.wtv - dt * x.wv) * decay
@@ -74,7 +74,7 @@ def slope(x: Row) -> float:
 @register_jitable
 def level(x: Row) -> float:
     """The line's value at the newest sample's time."""
-    return float(x.base + (x.wv - slope(x) * x.wt) / x.w)
+    return float(x.origin + (x.wv - slope(x) * x.wt) / x.w)
 
 
 @register_jitable

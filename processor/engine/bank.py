@@ -106,10 +106,10 @@ class Bank:
 
     def onset(self, change: Change) -> int:
         """Event time of a change that the clock made."""
-        detector = self.kernel.detector
-        if detector.onset is None:
-            raise TypeError(f"{detector.name} ticks but does not tell when a condition began")
-        return detector.onset(change.state, self._parameters(change))
+        onset = self.kernel.detector.onset
+        if onset is None:  # pragma: no cover - a Detector has both or neither
+            raise TypeError(f"{self.kernel.detector.name} has no onset")
+        return onset(change.state, self._parameters(change))
 
     def _parameters(self, change: Change) -> Any:  # noqa: ANN401 - a row of a dtype known at run time
         place = next(place for place, (rule, _) in enumerate(self.rules) if rule == change.rule)

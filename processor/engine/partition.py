@@ -79,10 +79,10 @@ class Engine:
         self._tally[:] = 0
         read, by_key = self._codec.read, self.index.by_key
         for record in records:
+            key = record.key
             try:
-                key = record.key
                 if key is None:
-                    self._control(record)
+                    self._pulse(record)
                     continue
                 at = by_key.get(key, -1)
                 asset = self.index.ids[at] if at >= 0 else _asset_id(key)
@@ -95,8 +95,6 @@ class Engine:
                     self._take(at, reading, record)
             except DeadLetter as letter:
                 self._bury(record, letter.reason, letter.detail)
-            except Exception as error:  # noqa: BLE001 - no input may stop the worker: it is kept, with its reason
-                self._bury(record, DeadReason.INTERNAL, type(error).__name__)
         self._flush()
         tally = self._tally.tolist()
         counts = Counts(
@@ -233,7 +231,7 @@ class Engine:
             for name in names
         )
 
-    def _control(self, record: Record) -> None:
+    def _pulse(self, record: Record) -> None:
         """A record without a key is a heartbeat, or nothing we know."""
         if not any(name == HEARTBEAT for name, _ in record.headers):
             raise DeadLetter(DeadReason.KEY_MISSING, "neither a key nor a heartbeat")

@@ -17,15 +17,15 @@ class RuleRef(msgspec.Struct, frozen=True):
     """Which rule, in which version."""
 
     id: str
-    version: int
+    version: int | str
     hash: str
 
 
 class Window(msgspec.Struct, frozen=True, rename={"from_": "from"}):
-    """Event times, ms or RFC 3339, as the schema has them."""
+    """Event times, RFC 3339."""
 
-    from_: int | str
-    to: int | str
+    from_: str
+    to: str
 
 
 class CaseData(msgspec.Struct, frozen=True):
@@ -37,12 +37,13 @@ class CaseData(msgspec.Struct, frozen=True):
     severity: str
     seen: float | str | None
     expected: float | str | None
-    margin: float | None
-    unit: str
     window: Window
     evidence: list[dict[str, object]]
+    margin: float | None = None
+    unit: str | None = None
     title: str = ""
-    text: str = ""
+    detail: str = ""
+    metric: str = ""
 
 
 class CloudEvent(msgspec.Struct, frozen=True):
@@ -151,7 +152,7 @@ def faults(event: CloudEvent, key: bytes | None) -> list[str]:
         "its subject is not its asset": event.subject == data.assetId,
         "it does not say what was seen": data.seen is not None,
         "it does not say what was expected": data.expected is not None,
-        "it names no rule": bool(data.rule.id and data.rule.hash and data.rule.version >= 1),
+        "it names no rule": bool(data.rule.id and data.rule.hash and data.rule.version),
         "it has no evidence": bool(data.evidence),
         "its time cannot be read": _readable(event.time),
     }

@@ -69,16 +69,19 @@ class Console:
         """Head of one chapter."""
         self._write(f"\n{self.ink(f'{number}  {printable(text)}', Ink.BOLD)}\n")
 
-    def line(self, mark: Mark, text: str) -> None:
-        """One line of the story, wrapped below its own text."""
+    def line(self, mark: Mark, text: str, detail: str = "") -> None:
+        """One line of the story, wrapped below its own text, and what was seen below it."""
         lines = textwrap.wrap(printable(text), WIDTH - 5, break_on_hyphens=False) or [""]
         self._write(f"   {self.ink(mark, _MARK_INK[mark])} {lines[0]}\n")
         for more in lines[1:]:
             self._write(f"     {more}\n")
+        for more in textwrap.wrap(printable(detail), WIDTH - 5, break_on_hyphens=False):
+            self._write(f"     {self.ink(more, Ink.DIM)}\n")
 
     def plain(self, text: str = "", ink: Ink = Ink.PLAIN) -> None:
-        """A line as it is, in one ink (for what a person copies, so it is never wrapped)."""
-        self._write(self.ink(printable(text), ink) + "\n")
+        """Lines as they are, in one ink (for what a person copies, so they are never wrapped)."""
+        for line in text.split("\n"):
+            self._write((self.ink(printable(line), ink) if line else "") + "\n")
 
     def progress(self, text: str) -> None:
         """Say what is being waited for; the next line replaces it. Nothing where that is impossible."""

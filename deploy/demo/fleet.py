@@ -85,7 +85,7 @@ class Fleet:
     ) -> None:
         self._issuer = issuer
         self._client = client
-        self._broker = broker
+        self.broker = broker
         self._faults = tuple(faults)
         self._size = size
         self._seed = seed
@@ -155,7 +155,7 @@ class Fleet:
     def connect(self, device: Device) -> aiomqtt.Client:
         """The device's connection: client id and user name are the asset id, the password is the token."""
         return aiomqtt.Client(
-            *self._broker,
+            *self.broker,
             identifier=device.asset_id,
             username=device.asset_id,
             password=device.registered.token,

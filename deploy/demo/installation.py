@@ -13,13 +13,18 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from deploy.demo.processes import Program, free_ports
+from deploy.demo.registration import Client
 
 AUDIENCE = "https://ingest.example.com"
 #: The bridge's name at the broker: no asset id can have that form.
 BRIDGE = "bridge"
 PARTITIONS = 4
+_CLIENT_ID = "demo-registrar"
+#: Bytes of one payload that the demo's bridge refuses; Mosquitto itself would let it in.
+OVERSIZE = 80_000
 #: Every program says that it is ready by one line of JSON on its standard output.
 READY = re.compile(r'^\{"ready": ')
+_ISSUER_READY = re.compile(r'^\{"issuer": ')
 _BROKER_READY = re.compile(r"mosquitto version \S+ running")
 _HEARTBEAT = "assetgate/heartbeat"
 _CARRIED = ("assets/+/telemetry/#", "assets/+/events/#", "assets/+/status", "assetgate/auth/+")
@@ -62,6 +67,24 @@ class Installation:
             "bridge": f"http://127.0.0.1:{self.bridge_metrics_port}/metrics",
             "worker": f"http://127.0.0.1:{self.worker_metrics_port}/metrics",
         }
+
+    def client(self) -> Client:
+        """The application that registers devices; its secret is made here."""
+        secret = secrets.token_urlsafe(32)
+        self._secret("client-secret", secret + "\n")
+        return Client(_CLIENT_ID, secret)
+
+    def issuer(self, bootstrap: str) -> Program:
+        """The development issuer, which publishes its events to that Kafka; `client` comes before it."""
+        return Program(
+            "issuer",
+            (
+                *(sys.executable, "-m", "authplugin", "issuer", "--port", "0", "--audience", AUDIENCE),
+                *("--client-id", _CLIENT_ID, "--client-secret-file", str(self.root / "client-secret")),
+                *("--kafka", bootstrap, "--development-claims"),
+            ),
+            _ISSUER_READY,
+        )
 
     def write_gate(self, issuer: str) -> Path:
         """The gate's settings, for tokens of that issuer; its service account gets a password."""
@@ -108,7 +131,8 @@ class Installation:
                 },
                 "kafka": {"bootstrap": bootstrap},
                 "topics": {"partitions": PARTITIONS},
-                "worker": {"rules": str(self.rules), "lateness": 0.5, "state_interval": 2.0},
+                "bridge": {"max_payload": OVERSIZE - 1},
+                "worker": {"rules": str(self.rules), "state_interval": 2.0},
                 "metrics": {"bridge_port": self.bridge_metrics_port, "worker_port": self.worker_metrics_port},
             },
         )

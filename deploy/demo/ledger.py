@@ -22,8 +22,8 @@ class Claim:
 class Teller(Protocol):
     """Who says each line aloud: a `Console` does."""
 
-    def line(self, mark: Mark, text: str) -> None:
-        """Say one line with its mark."""
+    def line(self, mark: Mark, text: str, detail: str = "") -> None:
+        """Say one line with its mark, and what was seen."""
 
 
 class Ledger:
@@ -38,25 +38,28 @@ class Ledger:
 
     def judge(self, name: str, true: bool, detail: str = "") -> bool:  # noqa: FBT001 - judge(name, verdict) reads as it is
         """Record a claim and say its line; ``detail`` is what was seen. Returns the verdict."""
+        claim = self.note(name, true, detail)
+        self._teller.line(Mark.TRUE if true else Mark.FALSE, claim.text, detail)
+        return true
+
+    def note(self, name: str, true: bool, detail: str = "") -> Claim:  # noqa: FBT001 - as above
+        """Record a claim whose line was said otherwise, in a table."""
         claim = self._claims[name]
         if name in self._judged:
             raise ValueError(f"the claim {name!r} was judged before")
         self._judged[name] = (true, detail)
-        self._teller.line(Mark.TRUE if true else Mark.FALSE, f"{claim.text}{f': {detail}' if detail else ''}")
-        return true
-
-    def judged(self, name: str) -> bool:
-        """True when the claim has a verdict."""
-        return name in self._judged
+        return claim
 
     def unmet(self) -> list[tuple[Claim, str]]:
-        """Every claim that did not come true, in the order of the story, with what was seen instead."""
-        found = []
-        for claim in self._claims.values():
-            true, detail = self._judged.get(claim.name, (False, "the story did not get this far"))
-            if not true:
-                found.append((claim, detail))
-        return found
+        """Every claim that was found untrue, in the order of the story, with what was seen instead."""
+        judged = (
+            (claim, *self._judged[name]) for name, claim in self._claims.items() if name in self._judged
+        )
+        return [(claim, detail) for claim, true, detail in judged if not true]
+
+    def unreached(self) -> list[Claim]:
+        """Every claim that the story did not get to: it did not come true either."""
+        return [claim for name, claim in self._claims.items() if name not in self._judged]
 
     def total(self) -> int:
         """How many claims there are."""

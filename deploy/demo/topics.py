@@ -1,7 +1,10 @@
 """Follow Kafka topics from their first record, outside any consumer group: the story's own eyes."""
 
+import argparse
 import asyncio
 import contextlib
+import json
+import sys
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass
 
@@ -64,3 +67,33 @@ async def _follow(consumer: AIOKafkaConsumer, handle: Callable[[Record], None]) 
                         found.headers,
                     )
                 )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print every record of topics, and those to come, as lines of JSON; Ctrl-C ends it."""
+    parser = argparse.ArgumentParser(prog="deploy.demo.topics", description="Read topics from their start.")
+    parser.add_argument("bootstrap", help="host:port of Kafka")
+    parser.add_argument("topic", nargs="+")
+    args = parser.parse_args(argv)
+
+    async def read() -> None:
+        async with following(args.bootstrap, args.topic, _print) as task:
+            await task
+
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(read())
+    return 0
+
+
+def _print(record: Record) -> None:
+    value = (record.value or b"").decode("utf-8", "replace")
+    try:
+        shown: object = json.loads(value)
+    except ValueError:
+        shown = value
+    key = record.key.decode("utf-8", "replace") if record.key is not None else None
+    print(json.dumps({"topic": record.topic, "key": key, "value": shown}, ensure_ascii=False), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

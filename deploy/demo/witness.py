@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
+from datetime import datetime
 
 from deploy.demo.casebook import CaseBook, CloudEvent, Entry, milliseconds
 from deploy.demo.page.board import Board, Case, StreamCounts
@@ -25,8 +26,6 @@ class Witness:
     Args:
         board: the status page's memory.
         devices: asset id → name.
-        metrics: rule id → metric it looks at, ``""`` when it looks at none.
-        titles: rule id → what it finds, for a person.
         now: seconds since the epoch.
         on_case: called with each newly opened case.
     """
@@ -36,8 +35,6 @@ class Witness:
         board: Board,
         *,
         devices: Mapping[str, str],
-        metrics: Mapping[str, str],
-        titles: Mapping[str, str],
         now: Callable[[], float],
         on_case: Callable[[Entry], None],
     ) -> None:
@@ -45,13 +42,15 @@ class Witness:
         self.tokens: list[dict[str, object]] = []
         self.token_keys: list[bytes | None] = []
         self.telemetry: Counter[str] = Counter()
+        self.newest: dict[str, int] = {}
+        self.sequences: dict[str, set[int]] = {}
+        self.metrics: dict[str, set[str]] = {}
+        self.unsequenced = 0
         self.dead: list[tuple[str, str]] = []
         self.heartbeats = 0
         self._samples = 0
         self._board = board
         self._devices = devices
-        self._metrics = metrics
-        self._titles = titles
         self._now = now
         self._on_case = on_case
 
@@ -79,9 +78,19 @@ class Witness:
         if not _text(headers.get(_TAIL)).startswith("telemetry"):
             return
         # A page must not trip over what a device sends: what cannot be read is the worker's to refuse.
-        for time, metric, value, unit in samples(record):
-            self._samples += 1
-            self._board.sample(asset, metric, time, value, unit)
+        for message in messages(record):
+            time = message.get("ts", record.timestamp)
+            if not isinstance(time, int):
+                continue
+            if isinstance(sequence := message.get("seq"), int):
+                self.sequences.setdefault(asset, set()).add(sequence)
+            else:
+                self.unsequenced += 1  # a device of ours numbers every message
+            self.newest[asset] = max(time, self.newest.get(asset, time))
+            for metric, value, unit in samples(message):
+                self._samples += 1
+                self.metrics.setdefault(asset, set()).add(metric)
+                self._board.sample(asset, metric, time, value, unit)
 
     def _take_case(self, record: Record) -> None:
         known = len(self.book.cases)
@@ -99,10 +108,10 @@ class Witness:
         return Case(
             id=data.caseId,
             kind=entry.kind,
-            title=data.title or self._titles.get(data.rule.id, data.rule.id),
+            title=data.title or data.rule.id,
             asset=entry.asset,
             device=self._devices.get(entry.asset, ""),
-            metric=self._metrics.get(data.rule.id, ""),
+            metric=data.metric,
             severity=data.severity,
             seen=quantity(data.seen, data.unit),
             expected=quantity(data.expected, data.unit),
@@ -123,44 +132,51 @@ def took(entry: Entry) -> float:
 
 def decisive(event: CloudEvent) -> int:
     """Event time, ms, of the newest sample in the evidence; the event's own when it holds none."""
-    times = (item.get("t") for item in event.data.evidence)
+    times = (item.get("ts") for item in event.data.evidence)
     return max(
         (milliseconds(time) for time in times if isinstance(time, int | str)),
         default=milliseconds(event.time),
     )
 
 
-def samples(record: Record) -> list[tuple[int, str, float, str]]:
-    """``(event time ms, metric, value, unit)`` of every sample that a page can draw; empty for garbage."""
+def messages(record: Record) -> list[dict[str, object]]:
+    """The messages in one telemetry record; empty for garbage."""
     try:
         body = json.loads(record.value or b"")
     except ValueError:
         return []
+    return [each for each in (body if isinstance(body, list) else [body]) if isinstance(each, dict)]
+
+
+def samples(message: Mapping[str, object]) -> list[tuple[str, float, str]]:
+    """``(metric, value, unit)`` of every sample that a page can draw."""
+    metrics = message.get("metrics")
     found = []
-    for message in body if isinstance(body, list) else [body]:
-        metrics = message.get("metrics") if isinstance(message, dict) else None
-        time = message.get("ts", record.timestamp) if isinstance(message, dict) else None
-        if not isinstance(metrics, dict) or not isinstance(time, int):
-            continue
-        for metric, given in metrics.items():
-            value = given.get("v") if isinstance(given, dict) else given
-            unit = given.get("u", "") if isinstance(given, dict) else ""
-            if isinstance(value, int | float):
-                found.append((time, metric, float(value), str(unit)))
+    for metric, given in metrics.items() if isinstance(metrics, dict) else ():
+        value = given.get("v") if isinstance(given, dict) else given
+        unit = given.get("u", "") if isinstance(given, dict) else ""
+        if isinstance(value, int | float):
+            found.append((metric, float(value), str(unit)))
     return found
 
 
-def quantity(value: float | str | None, unit: str) -> str:
+def quantity(value: float | str | None, unit: str | None) -> str:
     """A value with its unit as a person writes it."""
     if value is None:
         return "nothing"
     text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return f"{text} {unit}".strip()
+    return f"{text} {unit or ''}".strip()
 
 
 def evidence(item: Mapping[str, object]) -> str:
     """One piece of evidence on one line."""
-    return ", ".join(f"{name} {value}" for name, value in item.items())
+    time = item.get("ts")
+    when = f"{datetime.fromtimestamp(time / 1000):%H:%M:%S}  " if isinstance(time, int) else ""  # noqa: DTZ006 - for a person here
+    return when + " ".join(
+        f"{value:g}" if isinstance(value, float) else str(value)
+        for name, value in item.items()
+        if name != "ts"
+    )
 
 
 def _text(raw: bytes | None) -> str:

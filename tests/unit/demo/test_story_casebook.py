@@ -35,8 +35,8 @@ def event(
             "expected": 82.0,
             "margin": 13.0,
             "unit": "°C",
-            "window": {"from": 1, "to": 2},
-            "evidence": [{"t": 1, "v": 95.0}],
+            "window": {"from": "2026-11-21T12:00:00Z", "to": "2026-11-21T12:00:00.500Z"},
+            "evidence": [{"metric": "temperature", "ts": 1, "v": 95.0}],
         },
     } | more
     return record((key or asset).encode(), msgspec.json.encode(body))

@@ -1,0 +1,38 @@
+"""One demo for every test that only looks: started once, told to its end, with a Prometheus beside it."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.support.demo import RunningDemo
+from tests.support.prometheus import Prometheus, prometheus
+
+#: Often enough that what the demo does only for seconds is seen.
+SCRAPE_INTERVAL = "1s"
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDemo]:
+    """A demo that stays up. It ends by Ctrl-C, and leaves nothing."""
+    with ExitStack() as stack:
+        running = stack.enter_context(RunningDemo(tmp_path_factory.mktemp("demo"), "--stay"))
+        addresses = running.addresses()
+        if shutil.which("prometheus", path=os.environ["PATH"]):
+            # From the first connect on: rates of what happens only once are seen while it happens.
+            running.prometheus = stack.enter_context(
+                prometheus(
+                    tmp_path_factory.mktemp("prometheus"), addresses.targets(), interval=SCRAPE_INTERVAL
+                )
+            )
+        running.told()
+        yield running
+
+
+@pytest.fixture(scope="session")
+def watching(demo: RunningDemo) -> Prometheus:
+    """The Prometheus that has watched the demo from its start."""
+    assert demo.prometheus is not None
+    return demo.prometheus

@@ -28,8 +28,10 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         AuthpluginError: the configuration or the token's file is wrong.
     """
-    from authplugin.cli.input import read_token  # noqa: PLC0415 - --help need not load what decides
+    from authplugin.advice import ADVICE  # noqa: PLC0415 - --help need not load what decides
+    from authplugin.cli.input import read_token  # noqa: PLC0415 - as above
     from authplugin.clock import SystemClock  # noqa: PLC0415 - as above
+    from authplugin.errors import Reason  # noqa: PLC0415 - as above
     from authplugin.gate import Gate  # noqa: PLC0415 - as above
     from authplugin.keys.cache import KeyCache  # noqa: PLC0415 - as above
     from authplugin.keys.supply import make_refreshers  # noqa: PLC0415 - as above
@@ -60,7 +62,11 @@ def run(args: argparse.Namespace) -> int:
     words = {True: "ok", False: "refused", None: "not reached"}
     for check in checks:
         print(f"{check.name:<{width}}  {words[check.passed]:<11}  {_printable(check.detail)}".rstrip())
-    return 0 if all(check.passed for check in checks) else 1
+    refused = next((check for check in checks if check.passed is False), None)
+    if refused is None:
+        return 0
+    print(f"what to do: {ADVICE[Reason(refused.detail.partition(':')[0])].remedy}")
+    return 1
 
 
 def _none() -> float:

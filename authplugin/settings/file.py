@@ -130,18 +130,18 @@ class ConfigFile:
 
     def _placed(self, hint: Any, value: object) -> object:  # noqa: ANN401 - any annotation
         """The value; a path starts at the file's directory."""
-        _, meta = _unwrapped(hint)
+        _, meta = unwrapped(hint)
         if isinstance(value, str) and (meta.extra or {}).get("path"):
             return str(self._base / value)
         return value
 
     def _value(self, hint: Any, value: object, path: KeyPath) -> object:  # noqa: ANN401 - any annotation
         """One value of any type a model may have."""
-        bare, _ = _unwrapped(hint)
-        struct = _struct_in(bare)
+        bare, _ = unwrapped(hint)
+        struct = struct_in(bare)
         if struct is not None and (isinstance(value, dict) or bare is struct):
             return self._fill(struct, value, path)
-        item = _struct_in(typing.get_args(bare)[0]) if typing.get_origin(bare) is tuple else None
+        item = struct_in(typing.get_args(bare)[0]) if typing.get_origin(bare) is tuple else None
         if item is not None and isinstance(value, list):
             items = [self._fill(item, entry, (*path, position)) for position, entry in enumerate(value)]
             return _NOTHING if any(entry is _NOTHING for entry in items) else tuple(items)
@@ -230,7 +230,7 @@ def shown(value: object) -> str:
 
 def described(hint: Any) -> str:  # noqa: ANN401 - any annotation
     """What a field takes, in words: type, bounds, unit."""
-    bare, meta = _unwrapped(hint)
+    bare, meta = unwrapped(hint)
     origin = typing.get_origin(bare)
     if origin in _UNIONS:
         return " or ".join(described(part) for part in typing.get_args(bare) if part is not type(None))
@@ -265,7 +265,7 @@ def _bounds(meta: msgspec.Meta) -> str:
     return text
 
 
-def _unwrapped(hint: Any) -> tuple[Any, msgspec.Meta]:  # noqa: ANN401 - any annotation
+def unwrapped(hint: Any) -> tuple[Any, msgspec.Meta]:  # noqa: ANN401 - any annotation
     """A hint without its annotation and without None, and the annotation's `msgspec.Meta`."""
     meta = msgspec.Meta()
     while True:
@@ -277,9 +277,9 @@ def _unwrapped(hint: Any) -> tuple[Any, msgspec.Meta]:  # noqa: ANN401 - any ann
         hint = choices[0]
 
 
-def _struct_in(hint: Any) -> type[msgspec.Struct] | None:  # noqa: ANN401 - any annotation
+def struct_in(hint: Any) -> type[msgspec.Struct] | None:  # noqa: ANN401 - any annotation
     """The model that a hint is, or has among its choices."""
-    bare, _ = _unwrapped(hint)
+    bare, _ = unwrapped(hint)
     choices: Sequence[Any] = typing.get_args(bare) if typing.get_origin(bare) in _UNIONS else (bare,)
     return next(
         (part for part in choices if isinstance(part, type) and issubclass(part, msgspec.Struct)), None

@@ -56,7 +56,7 @@ class KafkaSink:
             "partitioner": "murmur2_random",
             "linger.ms": 2,
             "message.timeout.ms": int(timeout * 1000),
-            "error_cb": lambda error: _log.warning("kafka: %s", error.str()),
+            "error_cb": _log_error,
         }
         self._topic = topic
         self._timeout = timeout
@@ -100,6 +100,13 @@ class KafkaSink:
     def _poll(self) -> None:
         while not self._closed.is_set():
             self._producer.poll(_POLL_SECONDS)
+
+
+def _log_error(error: Any) -> None:  # noqa: ANN401 - confluent_kafka ships no types
+    if error.fatal():
+        _log.error("kafka: %s: no event can be published any more, restart the issuer", error.str())
+    else:
+        _log.warning("kafka: %s", error.str())
 
 
 def _settle(acknowledged: "asyncio.Future[str | None]", failure: str | None) -> None:

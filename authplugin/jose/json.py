@@ -8,6 +8,7 @@ deep enough to hurt whoever reads the value next.
 
 import json
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 
@@ -56,21 +57,14 @@ def _without_path(error: msgspec.DecodeError) -> str:
 def _check_depth(value: object) -> None:
     level: list[object] = [value]
     for _ in range(MAX_DEPTH):
-        level = [inner for outer in level for inner in _inside(outer)]
+        level = [inner for outer in level for inner in _members(outer) if isinstance(inner, dict | list)]
         if not level:
             return
     raise ValueError(f"is nested deeper than {MAX_DEPTH}")
 
 
-def _inside(value: object) -> Iterable[object]:
-    """The containers directly inside ``value``."""
-    if isinstance(value, dict):
-        members: Iterable[object] = value.values()
-    elif isinstance(value, list):
-        members = value
-    else:
-        return ()
-    return [member for member in members if isinstance(member, dict | list)]
+def _members(container: Any) -> Iterable[object]:  # noqa: ANN401 - a dict or a list of anything
+    return container.values() if isinstance(container, dict) else container
 
 
 def _check_members(raw: bytes) -> None:

@@ -4,7 +4,7 @@ RSA and Ed25519 call the prepared `cryptography` key directly; ES256 goes throug
 which turns the fixed-width signature into the DER that `cryptography` reads.
 """
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
@@ -20,7 +20,7 @@ _ES256 = ECAlgorithm(ECAlgorithm.SHA256)
 _ED25519_SIGNATURE_BYTES = 64
 
 
-class VerifyingKey:
+class VerifyingKey(ABC):
     """A public key fit for one algorithm.
 
     Attributes:
@@ -44,7 +44,6 @@ class VerifyingKey:
     @abstractmethod
     def holds(self, signing_input: bytes, signature: bytes) -> bool:
         """Whether ``signature`` over ``signing_input`` was made by this key's private half."""
-        raise NotImplementedError
 
 
 class RSAKey(VerifyingKey):

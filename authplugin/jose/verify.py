@@ -50,9 +50,7 @@ def verify_jws(token: bytes, jwks: Mapping[str, object], *, algorithms: Collecti
         raise Refused(Reason.KEY_UNKNOWN, str(error)) from None
     key = admission.keys.get(header.kid)
     if key is None:
-        why = next(
-            (f": key {out.position} {out.detail}" for out in admission.left_out if out.kid == header.kid), ""
-        )
-        raise Refused(Reason.KEY_UNKNOWN, f"the set has no usable key of that kid{why}")
+        why = [f"key {out.position} {out.detail}" for out in admission.left_out if out.kid == header.kid]
+        raise Refused(Reason.KEY_UNKNOWN, "; ".join(why) or "the set has no key of that kid")
     verify_signature(compact, header, key)
     return compact.payload

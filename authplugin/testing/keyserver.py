@@ -72,9 +72,7 @@ class KeyServer:
         self.paths: dict[str, bytes] = {}
         self.requests: list[dict[str, str]] = []
         self._released = threading.Event()
-        self._server = _Server(
-            ("127.0.0.1", 0), _handler(self), bind_and_activate=False
-        )
+        self._server = _Server(("127.0.0.1", 0), _handler(self), bind_and_activate=False)
         self._server.daemon_threads = False  # closing waits for every handler
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 

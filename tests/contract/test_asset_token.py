@@ -3,16 +3,19 @@
 import json
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.judge import judge
-from tests.support.mints import CLOCK, mint
 
 from authplugin.errors import Reason, Refused
 from authplugin.jose.claims import check_claims, parse_claims
 from authplugin.jose.compact import parse_header, split
 from authplugin.jose.identity import IdForm, canonical_asset_id
 from authplugin.testing.mint import base64url
+from tests.support.judge import judge
+from tests.support.mints import CLOCK, mint
 
 RS256 = frozenset({"RS256"})
 SAMPLE = (
@@ -96,17 +99,12 @@ def test_signature_is_over_header_dot_payload_without_a_trailing_dot() -> None:
     head, payload, _ = mint().sign(sample()).split(b".")
     compact = split(head + b"." + payload + b"." + base64url(bytes(256)))
     assert compact.signing_input == head + b"." + payload
-    dotted = mint().key.sign(*_rsa(head + b"." + payload + b"."))  # type: ignore[call-arg] # an RSA key
+    key = mint().key
+    assert isinstance(key, RSAPrivateKey)
+    dotted = key.sign(head + b"." + payload + b".", PKCS1v15(), SHA256())
     assert reason(head + b"." + payload + b"." + base64url(dotted)) is Reason.SIGNATURE_INVALID
-    right = mint().key.sign(*_rsa(head + b"." + payload))  # type: ignore[call-arg] # an RSA key
+    right = key.sign(head + b"." + payload, PKCS1v15(), SHA256())
     assert judge(head + b"." + payload + b"." + base64url(right), mint(), now=1700000000)
-
-
-def _rsa(data: bytes) -> tuple[bytes, object, object]:
-    from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15  # noqa: PLC0415 - used here only
-    from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415 - used here only
-
-    return data, PKCS1v15(), SHA256()
 
 
 @pytest.mark.parametrize(

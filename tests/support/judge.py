@@ -11,7 +11,7 @@ from authplugin.jose.verify import verify_signature
 from authplugin.testing import TokenMint
 
 
-def judge(  # noqa: PLR0913 - the policy of one issuer, spelt out
+def judge(
     token: bytes,
     *mints: TokenMint,
     now: float,

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import jwt
 import pytest
@@ -10,12 +10,12 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePri
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from tests.support.judge import judge
-from tests.support.mints import CLOCK, mint
 
 from authplugin.errors import Reason, Refused
 from authplugin.testing import TokenMint
 from authplugin.testing.mint import base64url
+from tests.support.judge import judge
+from tests.support.mints import CLOCK, mint
 
 NOW = CLOCK.now()
 Row = Iterator[tuple[str, bytes, Reason]]
@@ -172,6 +172,7 @@ def keys_in_the_header() -> Row:
 @row
 def extensions() -> Row:
     good = mint()
+    changes: Mapping[str, object]
     for changes in (
         {"crit": ["b64"], "b64": False},
         {"b64": False},
@@ -580,7 +581,7 @@ def identities_that_are_unsafe_or_missing() -> Row:
         "02iAB00000CdEfGYAVX",
         "02iAB00000CdEf\u0000",
         "02iAB00000CdEfé",
-        "02iAB00000CdEf１",
+        "02iAB00000CdEf\uff11",
         " 02iAB00000CdEfG",
         "x" * 65,
     ):

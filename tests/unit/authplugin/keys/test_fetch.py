@@ -14,12 +14,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
-from tests.support.mints import mint
 
 from authplugin.errors import KeySetError
 from authplugin.keys.fetch import HttpSource
 from authplugin.keys.source import MAX_BYTES
 from authplugin.testing import Behaviour, KeyServer
+from tests.support.mints import mint
 
 
 @pytest.fixture
@@ -275,3 +275,9 @@ def test_server_that_never_shakes_hands_meets_the_deadline() -> None:
         url = f"https://127.0.0.1:{listener.getsockname()[1]}/id/keys"
         with pytest.raises(KeySetError, match="no whole answer within"):
             HttpSource(url, deadline_seconds=0.3).fetch(None)
+
+
+def test_deadline_that_passed_while_connecting_is_an_error(server: KeyServer) -> None:
+    with pytest.raises(KeySetError, match="no whole answer within"):
+        HttpSource(server.url, monotonic=_Ticks(10)).fetch(None)
+    assert server.requests == []

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.support.mints import CLOCK, mint
 
 from authplugin.errors import KeySetError
 from authplugin.keys.lastgood import LastGoodFile
 from authplugin.keys.snapshot import KeySnapshot, take_snapshot
+from tests.support.mints import CLOCK, mint
 
 NOW = CLOCK.now()
 ISSUER = "https://acme.my.site.com"

@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.support.mints import mint
 
 from authplugin.errors import KeySetError, Reason, Refused
 from authplugin.jose.key import VerifyingKey
@@ -17,6 +16,7 @@ from authplugin.keys.refresher import Refresher
 from authplugin.keys.schedule import HTTP_TIMING
 from authplugin.keys.source import Answer, FileSource, KeySource
 from authplugin.testing import Behaviour, FakeClock, KeyServer, TokenMint
+from tests.support.mints import mint
 
 ISSUER = "https://acme.my.site.com"
 TIMING = HTTP_TIMING

@@ -1,0 +1,110 @@
+"""The compact form: one spelling a token, checked before anything is decoded."""
+
+import base64
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from authplugin.errors import Reason, Refused
+from authplugin.jose.base64url import decode_letters, encode
+from authplugin.jose.compact import MAX_TOKEN_BYTES, Header, parse_header, split
+from authplugin.testing.mint import base64url
+
+RS256 = frozenset({"RS256"})
+TO_STANDARD = bytes.maketrans(b"-_", b"+/")
+
+
+@given(st.binary(min_size=1, max_size=60), st.binary(max_size=900), st.binary(max_size=300))
+def test_parts_come_back_as_they_were_written(header: bytes, payload: bytes, signature: bytes) -> None:
+    token = b".".join(map(base64url, (header, payload, signature)))
+    compact = split(token)
+    assert (compact.header, compact.payload, compact.signature) == (header, payload, signature)
+    assert compact.signing_input + b"." + base64url(signature) == token
+
+
+@given(st.binary(max_size=400))
+def test_anything_that_splits_is_the_one_spelling_of_its_parts(token: bytes) -> None:
+    try:
+        compact = split(token)
+    except Refused as refused:
+        assert refused.reason is Reason.MALFORMED  # noqa: PT017 - most inputs are refused, some are not
+        return
+    assert b".".join(map(base64url, (compact.header, compact.payload, compact.signature))) == token
+
+
+@given(st.text("ABCDwxyz0189-_.=+/ \n!", max_size=60))
+def test_near_tokens_split_to_their_one_spelling_or_not_at_all(text: str) -> None:
+    test_anything_that_splits_is_the_one_spelling_of_its_parts.hypothesis.inner_test(text.encode())  # type: ignore[attr-defined] # hypothesis keeps the plain function there
+
+
+@given(st.binary(max_size=100))
+@example(b"")
+@example(b"\x00")
+@example(b"\xff" * 3)
+def test_base64url_agrees_with_the_standard_library(octets: bytes) -> None:
+    letters = base64.urlsafe_b64encode(octets).rstrip(b"=")
+    assert encode(octets).encode() == letters
+    assert decode_letters(letters.translate(TO_STANDARD)) == octets
+
+
+@given(st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", max_size=12))
+def test_letters_decode_only_if_they_are_the_one_spelling(text: str) -> None:
+    letters = text.encode()
+    canonical = len(letters) % 4 != 1 and base64url(
+        base64.urlsafe_b64decode(letters + b"=" * (-len(letters) % 4))
+    )
+    if canonical == letters:
+        assert encode(decode_letters(letters.translate(TO_STANDARD))) == text
+    else:
+        with pytest.raises(ValueError, match="does not end"):
+            decode_letters(letters.translate(TO_STANDARD))
+
+
+def test_longest_token_is_split_and_one_byte_more_is_not() -> None:
+    token = base64url(b"{}") + b".." + b"A" * (MAX_TOKEN_BYTES - 5)
+    assert len(token) == MAX_TOKEN_BYTES
+    assert split(token).header == b"{}"
+    with pytest.raises(Refused) as refused:
+        split(token + b"A")
+    assert refused.value.reason is Reason.TOO_LONG
+
+
+def test_parts_never_show_in_a_repr() -> None:
+    compact = split(b".".join(map(base64url, (b"header", b"payload", b"signature"))))
+    assert repr(compact) == "Compact(6 + 7 + 9 bytes)"
+
+
+@pytest.mark.parametrize(
+    "raw", [b'{"alg":"RS256","kid":"A"}', b' { "kid" : "A" , "alg" : "RS256", "x5t": "abc" } ']
+)
+def test_header_needs_only_alg_and_kid_and_may_have_harmless_members(raw: bytes) -> None:
+    assert parse_header(raw, RS256) == Header("RS256", "A")
+
+
+def test_header_is_bounded() -> None:
+    padding = b'{"alg":"RS256","kid":"A","x":"%b"}'
+    exact = padding % (b"x" * (1024 - len(padding) + 2))
+    assert len(exact) == 1024
+    assert parse_header(exact, RS256).kid == "A"
+    with pytest.raises(Refused) as refused:
+        parse_header(padding % (b"x" * 1000), RS256)
+    assert refused.value.reason is Reason.MALFORMED
+
+
+def test_remembered_headers_are_bounded_and_refused_ones_are_not_kept() -> None:
+    for number in range(3000):
+        parse_header(b'{"alg":"RS256","kid":"A%d"}' % number, RS256)
+    before = parse_header.cache_info()
+    assert before.currsize == before.maxsize == 1024
+    with pytest.raises(Refused):
+        parse_header(b'{"alg":"none","kid":"A"}', RS256)
+    assert parse_header.cache_info().currsize == 1024
+
+
+def test_remembered_header_is_not_lent_to_another_set_of_algorithms() -> None:
+    raw = b'{"alg":"RS256","kid":"lent"}'
+    assert parse_header(raw, RS256).alg == "RS256"
+    with pytest.raises(Refused) as refused:
+        parse_header(raw, frozenset({"ES256"}))
+    assert refused.value.reason is Reason.ALG_NOT_ALLOWED

@@ -1,0 +1,110 @@
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from authplugin import audit as audit_module
+from authplugin.audit import Audit
+from authplugin.errors import Reason
+from authplugin.model import Action, Allow, Connect, Deny
+from authplugin.testing import FakeClock
+from tests.support.gates import AID, Bench
+
+
+def make_audit(path: Path, *, sample: float = 1.0, draw: float = 0.5) -> Audit:
+    return Audit(path, clock=FakeClock(), flush_seconds=0.01, sample_allowed=sample, draw=lambda: draw)
+
+
+def lines(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_each_decision_is_one_json_line(tmp_path: Path) -> None:
+    audit = make_audit(tmp_path / "audit")
+    grant = Bench().grant()
+    audit.authenticated(Connect(AID, None, b"x", "192.0.2.1"), Allow(grant), 0.00003)
+    audit.authenticated(Connect("c", None, b"x", "192.0.2.1"), Deny(Reason.EXPIRED, "why"), 0.1)
+    audit.authorized(grant, Action.PUBLISH, "t" * 100, Deny(Reason.TOPIC_DENIED))
+    audit.authorized(grant, Action.PUBLISH, "t", Allow(grant))
+    audit.failed(ValueError())
+    audit.flush()
+    allowed, refused, topic = lines(audit.path)
+    assert allowed["event"] == "connect"
+    assert (allowed["outcome"], allowed["asset"], allowed["digest"]) == ("allowed", AID, grant.token_digest)
+    assert (refused["outcome"], refused["reason"], refused["detail"]) == ("refused", "expired", "why")
+    assert (topic["event"], topic["reason"], topic["topic"]) == ("publish", "topic_denied", "t" * 64)
+    assert stat.S_IMODE(audit.path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(("draw", "written"), [(0.09, 1), (0.1, 0)])
+def test_allowed_connects_are_sampled_and_refused_ones_never(
+    tmp_path: Path, draw: float, written: int
+) -> None:
+    audit = make_audit(tmp_path / "audit", sample=0.1, draw=draw)
+    connect = Connect(AID, None, b"x", "192.0.2.1")
+    audit.authenticated(connect, Allow(Bench().grant()), 0.0)
+    audit.authenticated(connect, Deny(Reason.EXPIRED), 0.0)
+    audit.flush()
+    assert len(lines(audit.path)) == written + 1
+
+
+def test_a_token_given_as_user_name_or_client_id_is_not_repeated(tmp_path: Path) -> None:
+    audit = make_audit(tmp_path / "audit")
+    bench = Bench()
+    token = bench.mint.mint().decode()
+    connect = Connect(token, token, token.encode(), "192.0.2.1")
+    audit.authenticated(connect, bench.gate.authenticate(connect), 0.0)
+    audit.flush()
+    text = audit.path.read_text()
+    header, payload, signature = token.split(".")
+    assert signature[:20] not in text
+    assert payload not in text
+    assert lines(audit.path)[0]["client"] == token[:64]
+    assert header
+
+
+def test_a_full_disk_costs_lines_and_says_how_many(tmp_path: Path) -> None:
+    folder = tmp_path / "later"
+    audit = make_audit(folder / "audit")
+    connect = Connect("c", None, b"x", "192.0.2.1")
+    for _ in range(3):
+        audit.authenticated(connect, Deny(Reason.EXPIRED), 0.0)
+    audit.flush()
+    audit.authenticated(connect, Deny(Reason.EXPIRED), 0.0)
+    audit.flush()
+    assert audit.dropped == 4
+    folder.mkdir()
+    audit.authenticated(connect, Deny(Reason.EXPIRED), 0.0)
+    audit.flush()
+    dropped, line = lines(audit.path)
+    assert (dropped["event"], dropped["count"]) == ("dropped", 4)
+    assert line["reason"] == "expired"
+    assert audit.dropped == 0
+
+
+def test_the_queue_is_bounded(tmp_path: Path) -> None:
+    audit = make_audit(tmp_path / "audit")
+    for _ in range(audit_module.QUEUE + 5):
+        audit.authenticated(Connect("c", None, b"x", "192.0.2.1"), Deny(Reason.EXPIRED), 0.0)
+    assert audit.dropped == 5
+
+
+def test_a_rotated_file_is_let_go_of(tmp_path: Path) -> None:
+    audit = make_audit(tmp_path / "audit")
+    connect = Connect("c", None, b"x", "192.0.2.1")
+    for _ in range(2):
+        audit.authenticated(connect, Deny(Reason.EXPIRED), 0.0)
+        audit.flush()
+        audit.path.rename(tmp_path / f"old{len(list(tmp_path.iterdir()))}")
+    assert not audit.path.exists()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_the_thread_writes_what_waits_before_it_ends(tmp_path: Path) -> None:
+    audit = make_audit(tmp_path / "audit")
+    audit.start()
+    audit.authenticated(Connect("c", None, b"x", "192.0.2.1"), Deny(Reason.EXPIRED), 0.0)
+    audit.stop(10.0)
+    audit.flush()
+    assert len(lines(audit.path)) == 1

@@ -1,0 +1,92 @@
+import urllib.request
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
+
+from authplugin.errors import Reason
+from authplugin.keys.cache import KeyCache
+from authplugin.metrics import Metrics
+from authplugin.model import Action, Allow, Connect, Deny
+from tests.support.gates import AID, Bench
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float | None:
+    return metrics.registry.get_sample_value(name, labels)
+
+
+def test_decisions_are_counted_by_outcome_and_reason() -> None:
+    bench, metrics = Bench(), Metrics()
+    grant, connect = bench.grant(), Connect(AID, None, b"x", "192.0.2.1")
+    metrics.authenticated(connect, Allow(grant), 0.00003)
+    metrics.authenticated(connect, Deny(Reason.EXPIRED), 0.00003)
+    metrics.authenticated(connect, Deny(Reason.EXPIRED), 0.00003)
+    assert value(metrics, "authplugin_decisions_total", outcome="allowed", reason="none") == 1
+    assert value(metrics, "authplugin_decisions_total", outcome="refused", reason="expired") == 2
+    assert value(metrics, "authplugin_decisions_total", outcome="refused", reason="revoked") == 0
+    assert value(metrics, "authplugin_decision_seconds_count") == 3
+    assert value(metrics, "authplugin_decision_seconds_bucket", le="2.5e-05") == 0
+
+
+def test_topics_faults_ends_and_reloads_are_counted() -> None:
+    bench, metrics = Bench(), Metrics()
+    grant = bench.grant()
+    metrics.authorized(grant, Action.PUBLISH, "x", Allow(grant))
+    metrics.authorized(grant, Action.SUBSCRIBE, "x", Deny(Reason.TOPIC_DENIED))
+    metrics.failed(ValueError("x"))
+    metrics.ended(Reason.EXPIRED)
+    allowed = {"action": "publish", "outcome": "allowed", "reason": "none"}
+    refused = {"action": "subscribe", "outcome": "refused", "reason": "topic_denied"}
+    assert value(metrics, "authplugin_topic_decisions_total", **allowed) == 1
+    assert value(metrics, "authplugin_topic_decisions_total", **refused) == 1
+    assert value(metrics, "authplugin_faults_total") == 1
+    assert value(metrics, "authplugin_sessions_ended_total", reason="expired") == 1
+    assert value(metrics, "authplugin_config_last_reload_successful") == 1
+    metrics.reloaded(good=False)
+    assert value(metrics, "authplugin_config_reloads_total", outcome="bad") == 1
+    assert value(metrics, "authplugin_config_last_reload_successful") == 0
+
+
+def test_what_the_memories_hold_is_read_when_asked() -> None:
+    bench, metrics = Bench(), Metrics(CollectorRegistry())
+    metrics.watch(sessions=bench.sessions, verdicts=bench.verdicts, keys=bench.keys)
+    bench.gate.open_session(AID, 1, bench.grant())
+    bench.connect(bench.mint.mint())
+    bench.connect(bench.mint.unknown_key())
+    bench.clock.advance(60)
+    assert value(metrics, "authplugin_sessions") == 1
+    assert value(metrics, "authplugin_verdicts") == 1
+    assert value(metrics, "authplugin_verdict_hits_total") == 1
+    assert value(metrics, "authplugin_verdict_misses_total") == 2
+    assert value(metrics, "authplugin_key_set_usable", issuer="0") == 1
+    assert value(metrics, "authplugin_key_set_age_seconds", issuer="0") == 60
+    assert value(metrics, "authplugin_keys", issuer="0") == 1
+    assert value(metrics, "authplugin_key_misses_total", issuer="0") == 1
+
+
+def test_an_issuer_without_keys_has_no_age() -> None:
+    bench, metrics = Bench(), Metrics()
+    empty = KeyCache(bench.policy.issuers, clock=bench.clock)
+    metrics.watch(sessions=bench.sessions, verdicts=bench.verdicts, keys=empty)
+    assert value(metrics, "authplugin_key_set_usable", issuer="0") == 0
+    assert value(metrics, "authplugin_key_set_age_seconds", issuer="0") is None
+
+
+def test_prometheus_reads_it_over_http_and_no_label_is_a_clients_word() -> None:
+    bench, metrics = Bench(), Metrics()
+    metrics.watch(sessions=bench.sessions, verdicts=bench.verdicts, keys=bench.keys)
+    token = bench.mint.mint()
+    bench.gate.open_session(AID, 1, bench.grant())
+    metrics.authenticated(Connect(AID, AID, token, "192.0.2.1"), bench.connect(token), 0.1)
+    endpoint = metrics.serve("127.0.0.1", 0)
+    try:
+        address = f"http://127.0.0.1:{endpoint.port}/metrics"
+        with urllib.request.urlopen(address, timeout=10) as answer:
+            text = answer.read().decode()
+    finally:
+        endpoint.close()
+    families = list(text_string_to_metric_families(text))
+    assert all(family.name.startswith("authplugin_") for family in families)
+    labels = {label for family in families for sample in family.samples for label in sample.labels}
+    assert labels <= {"outcome", "reason", "action", "issuer", "le"}
+    for secret in (AID, bench.mint.kid, token.decode()):
+        assert secret not in text

@@ -54,6 +54,10 @@ def start(config: bytes) -> Start | Answer:
         `Start` when all is well, else `DENY` with the reason in place of the asset id: the broker
         does not start then.
     """
+    waiting = WaitingLines()
+    log = logging.getLogger("authplugin")
+    log.addHandler(waiting)
+    log.setLevel(logging.INFO)
     try:
         loaded = load(Path(config.decode()))
         _check_broker(loaded)
@@ -61,9 +65,10 @@ def start(config: bytes) -> Start | Answer:
         assembly.start()
     except (AuthpluginError, OSError, UnicodeDecodeError) as error:
         return Answer(DENY, line(LOG_ERROR, str(error))[1])
-    plugin = Plugin(assembly)
-    policy = loaded.policy
-    return Start(ALLOW, plugin, tuple(name.encode() for name in policy.service_accounts), roads(policy))
+    if loaded.settings.mosquitto.allow_plaintext:
+        log.warning("allow_plaintext = true: on listeners without TLS anyone on the way reads the tokens")
+    names = tuple(name.encode() for name in loaded.policy.service_accounts)
+    return Start(ALLOW, Plugin(assembly, waiting), names, roads(loaded.policy))
 
 
 def roads(policy: Policy) -> tuple[Road, ...]:
@@ -138,23 +143,25 @@ def _closed(callback: Callable[..., Answer]) -> Callable[..., Answer]:
 
 
 class Plugin:
-    """The callbacks; every argument that is text for MQTT comes as bytes, None when it was not sent."""
+    """The callbacks; every argument that is text for MQTT comes as bytes, None when it was not sent.
 
-    def __init__(self, assembly: Assembly) -> None:
+    Args:
+        assembly: the gate and what it stands on, started.
+        waiting: what other threads log.
+    """
+
+    def __init__(self, assembly: Assembly, waiting: WaitingLines) -> None:
         self._assembly = assembly
         self._gate = assembly.gate
         self._sessions = assembly.sessions
         self._metrics = assembly.metrics
         self._policy = assembly.loaded.policy
         self._budget = LineBudget()
-        self._waiting = WaitingLines()
+        self._waiting = waiting
         # The shim's name of a connection → client id: at its end the broker no longer tells the latter.
         self._clients: dict[int, str] = {}
         # What is wrong with the broker's configuration since its reload; nobody comes in then.
         self._wrong: str | None = None
-        log = logging.getLogger("authplugin")
-        log.addHandler(self._waiting)
-        log.setLevel(logging.INFO)
 
     @_closed
     def authenticate(

@@ -554,7 +554,7 @@ static bool start(const char *site, const char *config)
 		if(answer && py.PyTuple_Size(answer) == 4 && number_at(answer, 0) == ALLOW) good = keep(answer);
 		if(!good){
 			ptrdiff_t length;
-			const char *text = answer && py.PyTuple_Size(answer) == 2 ? text_at(answer, 1, &length) : NULL;
+			const char *text = answer && py.PyTuple_Size(answer) == 3 ? text_at(answer, 1, &length) : NULL;
 			if(text) mosquitto_log_printf(LOG_ERR, "authplugin: %s", text);
 			else log_exception("the gate did not start", true);
 		}

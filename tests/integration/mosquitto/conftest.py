@@ -119,14 +119,17 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def write_gate(files: Files, mint: TokenMint, jwks_uri: str, metrics_port: int, extra: str = "") -> None:
-    """A gate's configuration, with the ``acl_file`` and password file that belong to it."""
+def write_gate(files: Files, mint: TokenMint, keys: str, metrics_port: int, extra: str = "") -> None:
+    """A gate's configuration, with the ``acl_file`` and password file that belong to it.
+
+    ``keys`` is the line that says where the issuer's key set is.
+    """
     files.config.write_text(
         f"""
 [[issuers]]
 issuer = "{mint.issuer}"
 audiences = ["{AUDIENCE}"]
-jwks_uri = "{jwks_uri}"
+{keys}
 
 [[service_accounts]]
 name = "{SERVICE}"
@@ -164,7 +167,7 @@ def gate_of(plugin: Path, mint: TokenMint) -> Callable[..., AbstractContextManag
         files = Files(folder, plugin, interpreter)
         metrics_port = free_port()
         with KeyServer(mint.jwks()) as keys:
-            write_gate(files, mint, keys.url, metrics_port, extra)
+            write_gate(files, mint, f'jwks_uri = "{keys.url}"', metrics_port, extra)
             with running(Mosquitto(folder, files.stanza())) as broker:
                 gated = Gated(broker, mint, keys, metrics_port)
                 _wait_ready(gated)

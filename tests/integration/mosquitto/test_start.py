@@ -1,0 +1,231 @@
+"""A broker with a gate that cannot stand does not start, and says what to change."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from authplugin.brokers.mosquitto.build import Interpreter
+from authplugin.testing import TokenMint
+from tests.support.mosquitto import Mosquitto, free_port, running
+
+from .conftest import SERVICE, SHORT, Files, write_gate
+
+pytestmark = pytest.mark.needs("mosquitto", "cc")
+
+
+@pytest.fixture
+def ready(files: Files, mint: TokenMint) -> Files:
+    """Files of a broker that would start."""
+    keys = files.folder / "keys.json"
+    keys.write_text(json.dumps(mint.jwks()))
+    write_gate(files, mint, f'jwks_file = "{keys}"', free_port())
+    return files
+
+
+def refusal(files: Files, stanza: str) -> str:
+    log = Mosquitto(files.folder, stanza).refuse_to_start()
+    assert "authplugin: the broker does not start without its gate" in log
+    return log
+
+
+def test_it_starts_as_the_stanza_says(ready: Files, mint: TokenMint) -> None:
+    with running(Mosquitto(ready.folder, ready.stanza())) as broker, broker.client(5) as client:
+        broker.wait_for("authplugin: metrics at http://127.0.0.1:")
+        assert client.connect(SHORT, "", mint.mint()) in {0, 0x87}
+
+
+@pytest.mark.parametrize(
+    ("key", "line", "says"),
+    [
+        ("acl_file", "", r"mosquitto.conf: acl_file: found no such line, expected acl_file FILE"),
+        (
+            "acl_file",
+            "acl_file /nowhere/acl",
+            r"mosquitto.conf:\d+: acl_file: found /nowhere/acl, expected a file",
+        ),
+        ("password_file", "", r"password_file: found no such line"),
+        (
+            "per_listener_settings",
+            "per_listener_settings true",
+            r"mosquitto.conf:\d+: per_listener_settings: found true",
+        ),
+        ("allow_anonymous", "allow_anonymous true", r"mosquitto.conf:\d+: allow_anonymous: found true"),
+        ("plugin_opt_config_file", "", r"plugin_opt_config_file: found nothing"),
+        (
+            "plugin_opt_config_file",
+            "plugin_opt_config_file /nowhere/gate.toml",
+            r"/nowhere/gate.toml: the file: found No such",
+        ),
+        ("plugin_opt_libpython", "", r"plugin_opt_libpython: found nothing"),
+        (
+            "plugin_opt_libpython",
+            "plugin_opt_libpython /nowhere/libpython.so",
+            r"cannot load Python: /nowhere/libpython.so: .*No such file.*authplugin mosquitto build",
+        ),
+        (
+            "plugin_opt_libpython",
+            "plugin_opt_libpython libc.so.6",
+            r"libc.so.6 has no Py_GetVersion: not a shared library of CPython",
+        ),
+        (
+            "plugin_opt_python_home",
+            "plugin_opt_python_home /nowhere",
+            r"python_home: found /nowhere, expected a folder with lib/python3",
+        ),
+        (
+            "plugin_opt_python_site",
+            "plugin_opt_python_site /nowhere",
+            r"python_site: found /nowhere, expected the site-packages",
+        ),
+        ("plugin_opt_python_site", "plugin_opt_sure yes", r"plugin_opt_sure: found an unknown option"),
+    ],
+)
+def test_a_wrong_line_keeps_the_broker_from_starting(ready: Files, key: str, line: str, says: str) -> None:
+    lines = [line if each.startswith(key + " ") else each for each in ready.stanza().splitlines()]
+    log = refusal(ready, "\n".join(lines))
+    assert re.search(says, log), log
+
+
+@pytest.mark.parametrize("line", ["use_identity_as_username true", "use_subject_as_username true"])
+def test_settings_that_throw_the_token_away_keep_it_from_starting(ready: Files, line: str) -> None:
+    broker = Mosquitto(ready.folder, ready.stanza())
+    broker.file.write_text(broker.file.read_text() + line + "\n")
+    assert "throws the token away" in broker.refuse_to_start()
+
+
+def test_a_second_plugin_line_keeps_it_from_starting(ready: Files) -> None:
+    plugin = [line for line in ready.stanza().splitlines() if line.startswith("plugin")]
+    assert "this plugin is configured twice" in refusal(ready, ready.stanza() + "\n".join(plugin))
+
+
+def test_a_listener_in_the_open_without_tls_keeps_it_from_starting_unless_allowed(ready: Files) -> None:
+    broker = Mosquitto(ready.folder, ready.stanza())
+    broker.file.write_text(broker.file.read_text() + f"listener {free_port()}\n")
+    log = broker.refuse_to_start()
+    assert "tokens are bearer passwords" in log
+    ready.config.write_text(
+        ready.config.read_text().replace("[mosquitto]", "[mosquitto]\nallow_plaintext = true")
+    )
+    with running(broker):
+        broker.wait_for("allow_plaintext = true: on listeners without TLS")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("[[issuers]]", "[[issuer]]", "gate.toml"),
+        ("audiences", "audience", r"gate.toml:\d+: issuers\[0\].audience"),
+        ("[metrics]", "[metrics", "gate.toml"),
+        (
+            'subscribe = ["assets/#"',
+            'publish2 = ["assets/#"',
+            r"gate.toml:\d+: service_accounts\[0\].publish2",
+        ),
+    ],
+)
+def test_a_bad_gate_configuration_keeps_it_from_starting(ready: Files, old: str, new: str, says: str) -> None:
+    ready.config.write_text(ready.config.read_text().replace(old, new))
+    log = refusal(ready, ready.stanza())
+    assert re.search(says, log), log
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda text: text + "topic readwrite #\n", "found topic readwrite #, expected the end"),
+        (lambda text: text + "pattern read #\n", "found pattern read #"),
+        (
+            lambda text: text.replace(
+                "pattern write assets/%u/telemetry/#", "pattern write assets/+/telemetry/#"
+            ),
+            r"acl:\d+: acl_file",
+        ),
+        (lambda text: text.replace("topic deny", "# topic deny"), "expected topic deny"),
+        (lambda _: "", "found the end of the file, expected pattern write"),
+    ],
+)
+def test_an_acl_file_that_says_anything_else_keeps_it_from_starting(
+    ready: Files, change: Callable[[str], str], says: str
+) -> None:
+    ready.acl.write_text(change(ready.acl.read_text()))
+    log = refusal(ready, ready.stanza())
+    assert re.search(says, log), log
+
+
+def test_a_service_account_that_the_password_file_lacks_keeps_it_from_starting(ready: Files) -> None:
+    ready.passwords.write_text("somebody:$7$101$x\n")
+    assert f"a line for service account {SERVICE}" in refusal(ready, ready.stanza())
+
+
+def test_the_interpreter_hears_neither_environment_nor_current_directory(
+    ready: Files, mint: TokenMint, tmp_path: Path
+) -> None:
+    evil = tmp_path / "evil"
+    evil.mkdir()
+    for name in ("authplugin", "jwt", "msgspec", "sitecustomize", "usercustomize", "site", "encodings"):
+        (evil / f"{name}.py").write_text("raise SystemExit('taken over')\n")
+    environment = {
+        "PYTHONPATH": str(evil),
+        "PYTHONHOME": str(evil),
+        "PYTHONSTARTUP": str(evil / "site.py"),
+        "PYTHONINSPECT": "1",
+        "PYTHONUSERBASE": str(evil),
+        "PATH": f"{evil}:/usr/sbin:/usr/bin:/bin",
+        "VIRTUAL_ENV": str(evil),
+    }
+    broker = Mosquitto(ready.folder, ready.stanza(), environment=environment)
+    with running(broker):
+        _wait_let_in(broker, mint)
+
+
+def test_the_cli_builds_a_plugin_and_prints_a_stanza_that_works(ready: Files, mint: TokenMint) -> None:
+    ready.acl.unlink()
+    output = ready.folder / "built" / "gate.so"
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "authplugin",
+            "mosquitto",
+            "build",
+            "-o",
+            str(output),
+            "--config",
+            str(ready.config),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"wrote {ready.acl}" in done.stderr
+    assert output.stat().st_size < 64_000
+    broker = Mosquitto(ready.folder, done.stdout)
+    with running(broker):
+        _wait_let_in(broker, mint)
+
+
+def test_the_plugin_needs_no_libpython_of_its_own(plugin: Path) -> None:
+    needed = subprocess.run(["ldd", str(plugin)], capture_output=True, text=True, check=True).stdout
+    assert "python" not in needed
+
+
+def test_an_interpreter_that_is_not_there_is_named(ready: Files) -> None:
+    gone = Interpreter(Path("/nowhere/libpython3.99.so.1.0"), Path("/nowhere"), Path("/nowhere"))
+    log = refusal(ready, Files(ready.folder, ready.plugin, gone).stanza())
+    assert "cannot load Python: /nowhere/libpython3.99.so.1.0" in log
+
+
+def _wait_let_in(broker: Mosquitto, mint: TokenMint) -> None:
+    end = time.monotonic() + 10
+    while True:
+        with broker.client(5) as client:
+            if client.connect(SHORT, "", mint.mint()) == 0:
+                return
+        assert time.monotonic() < end, broker.log
+        time.sleep(0.02)

@@ -33,7 +33,7 @@ POOL = np.dtype(
         ("series", np.int64),
         ("clock", np.int64),
         ("next", np.int64),
-        ("used", np.uint8),
+        ("used", np.int64),
     ],
     align=True,
 )

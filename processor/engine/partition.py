@@ -132,7 +132,9 @@ class Engine:
             while place >= 0:
                 found.append(place)
                 place = int(self._pool["next"][place])
-        return self._pool[found]
+        samples = self._pool[found]
+        samples["next"] = -1
+        return samples
 
     def wait(self, samples: Array) -> None:
         """Let samples of an earlier life wait again, each after those of its asset that came before it."""

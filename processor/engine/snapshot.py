@@ -69,6 +69,10 @@ def dump(engine: Engine) -> bytes:
     index = engine.index
     count, assets = index.series_count, len(index.ids)
     shapes: dict[tuple[str, ...], int] = {}
+    rows = index.assets[:assets].copy()
+    # Where the waiting samples lie is no state: they are written in their order and find new places.
+    rows["head"], rows["held"] = -1, 0
+    episodes = [(at.series, at.rule, episode) for at, episode in sorted(engine.casebook.episodes.items())]
     shape = [-1 if each is None else shapes.setdefault(each, len(shapes)) for each in index.shape]
     return _ENCODER.encode(
         _Memory(
@@ -83,7 +87,7 @@ def dump(engine: Engine) -> bytes:
             shapes=list(shapes),
             shape=shape,
             series=[(int(index.owner[at]), *map(str, index.names[index.name[at]])) for at in range(count)],
-            assets=index.assets[:assets].tobytes(),
+            assets=rows.tobytes(),
             samples=index.series[:count].tobytes(),
             recent=index.recent[:count].tobytes(),
             places=index.places[:count].tobytes(),
@@ -101,7 +105,7 @@ def dump(engine: Engine) -> bytes:
                 )
                 for bank in index.banks
             ],
-            episodes=[(at.series, at.rule, episode) for at, episode in engine.casebook.episodes.items()],
+            episodes=episodes,
         )
     )
 

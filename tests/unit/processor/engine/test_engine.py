@@ -1,0 +1,240 @@
+"""One partition from records to events, as plain Python; test_invariants compares with the compiled passes."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from processor.engine import Engine, Limits
+from processor.errors import DeadReason, StreamError
+from processor.model import Outcome
+from processor.rules import parse_rules
+from tests.support.telemetry import START, Written, beat, event, payload, rules_text, sent
+
+HOT = rules_text("{threshold: {above: 80, hysteresis: 5}}", more="for: 3s\n    clear: 3s")
+SILENT = rules_text("{silence: {after: 10s}}", select="{}")
+
+
+def engine(text: str = HOT, **limits: Any) -> Engine:
+    return Engine(parse_rules(text), partition=0, limits=Limits(**limits), jit=False)
+
+
+def at(second: float) -> int:
+    return START + round(second * 1000)
+
+
+def told(outcome: Outcome) -> list[tuple[str, str, float]]:
+    return [(e.key.decode(), e.type.split(".")[2], (e.time - START) / 1000) for e in outcome.events]
+
+
+def beats(first: int, last: int, bridge: str = "bridge") -> list[Written]:
+    return [beat(at(second), bridge) for second in range(first, last + 1)]
+
+
+def together(*parts: Sequence[Written]) -> list[Written]:
+    return sorted((record for part in parts for record in part), key=lambda record: (record.timestamp, record.key is None))
+
+
+def test_a_value_that_stays_above_opens_one_case_and_closes_it_once() -> None:
+    heat = [70, 85, 86, 79, 84, 85, 70, 71, 72, 73, 74]
+    outcome = engine().advance([sent("a", at(n), temperature=v) for n, v in enumerate(heat)])
+    assert told(outcome) == [("a", "opened", 4), ("a", "closed", 9)]
+    data = json.loads(outcome.events[0].value)["data"]
+    assert (data["seen"], data["expected"], data["margin"]) == (85, 80, 5)
+    assert [each["v"] for each in data["evidence"]] == [70, 85]
+
+
+def test_the_unit_a_device_sends_is_the_unit_of_the_finding() -> None:
+    records = [sent("a", at(n), temperature={"v": 90 + n, "u": "Cel"}) for n in range(6)]
+    assert json.loads(engine().advance(records).events[0].value)["data"]["unit"] == "Cel"
+
+
+def test_evidence_reaches_back_into_earlier_runs() -> None:
+    one = engine()
+    for n, v in enumerate([1, 2, 3, 4, 5, 85, 86, 87]):
+        one.advance([sent("a", at(n), temperature=v)])
+    outcome = one.advance([sent("a", at(8), temperature=88)])
+    assert [each["v"] for each in json.loads(outcome.events[0].value)["data"]["evidence"]] == [3, 4, 5, 85]
+
+
+def test_repeats_are_duplicates_older_ones_late_and_other_values_conflicts() -> None:
+    records = [
+        sent("a", at(1), temperature=1),
+        sent("a", at(3), temperature=3),
+        sent("a", at(3), temperature=3),
+        sent("a", at(3), temperature=4),
+        sent("a", at(2), temperature=2),
+    ]
+    counts = engine().advance(records).counts
+    assert (counts.received, counts.judged, counts.duplicate, counts.conflict, counts.late) == (5, 2, 1, 1, 1)
+
+
+def test_a_repeated_sequence_number_tells_a_duplicate_from_a_late_sample() -> None:
+    records = [sent("a", at(n), seq=n, temperature=n) for n in (1, 2, 4, 1, 3)]
+    counts = engine().advance(records).counts
+    assert (counts.judged, counts.duplicate, counts.late) == (3, 1, 1)
+
+
+def test_a_device_that_counts_anew_is_not_a_repeat() -> None:
+    records = [sent("a", at(n), seq=seq, temperature=1) for n, seq in enumerate([500, 501, 0, 1, 2])]
+    counts = engine().advance([*records, sent("a", at(1), seq=777, temperature=1)]).counts
+    assert (counts.judged, counts.duplicate, counts.late) == (5, 0, 1)
+
+
+def test_samples_wait_for_older_ones_and_are_judged_in_event_time() -> None:
+    one = engine(lateness=5)
+    first = one.advance([sent("a", at(n), temperature=85) for n in (2, 1, 3, 4, 0)])
+    assert (first.counts.judged, first.counts.held) == (0, 5)
+    second = one.advance([sent("a", at(9), temperature=70)])
+    assert told(second) == [("a", "opened", 3)]
+    assert (second.counts.judged, second.counts.held, one.counts.held) == (5, -4, 1)
+    assert one.counts.balanced
+
+
+def test_what_waits_is_judged_when_the_clock_has_run_for_the_lateness() -> None:
+    one = engine(lateness=5)
+    one.advance(together([sent("a", at(n), temperature=85) for n in range(5)], beats(0, 7)))
+    assert one.counts.held == 1
+    one.advance(beats(8, 8))
+    assert one.counts.held == 0
+    assert one.counts.balanced
+
+
+def test_the_reorder_buffer_of_an_asset_is_bounded() -> None:
+    one = engine(lateness=3600, held=4)
+    one.advance([sent("a", at(n), temperature=1) for n in range(10)])
+    assert (one.counts.held, one.counts.judged) == (4, 6)
+
+
+def test_a_lone_device_that_falls_silent_is_found_once_at_the_time_its_time_was_up() -> None:
+    records = together([sent("a", at(n), temperature=1) for n in range(5)], beats(0, 40))
+    outcome = engine(SILENT).advance(records)
+    assert told(outcome) == [("a", "opened", 14)]
+    assert json.loads(outcome.events[0].value)["data"]["evidence"][0]["metric"] == "temperature"
+
+
+def test_a_silent_device_that_comes_back_closes_its_case() -> None:
+    records = together([sent("a", at(n), temperature=1) for n in (0, 30, 31)], beats(0, 32))
+    assert told(engine(SILENT).advance(records)) == [("a", "opened", 10), ("a", "closed", 30)]
+
+
+def test_most_of_a_fleet_falling_silent_while_the_bridge_is_well_is_found() -> None:
+    fleet = [sent(f"a{n}", at(s), temperature=1) for s in range(30) for n in range(10) if n >= 8 or s < 5]
+    outcome = engine(SILENT).advance(together(fleet, beats(0, 30)))
+    assert {key for key, _, _ in told(outcome)} == {f"a{n}" for n in range(8)}
+
+
+@pytest.mark.parametrize("hours", [0.01, 1, 48])
+def test_an_outage_of_the_road_opens_no_silence_case(hours: float) -> None:
+    back = round(hours * 3600) + 5
+    before = together([sent("a", at(n), temperature=1) for n in range(5)], beats(0, 5))
+    # The bridge is back at once, the device only nine seconds later.
+    after = together(beats(back, back + 30), [sent("a", at(back + n), temperature=1) for n in range(9, 30)])
+    one = engine(SILENT)
+    assert told(one.advance(before)) == []
+    assert told(one.advance(after)) == []
+
+
+def test_a_slow_consumer_that_reads_an_hour_at_once_finds_no_silence() -> None:
+    records = together([sent("a", at(n), temperature=1) for n in range(3600)], beats(0, 3600))
+    assert told(engine(SILENT).advance(records)) == []
+
+
+def test_one_of_two_bridges_being_down_holds_the_clock() -> None:
+    both = together(beats(0, 5, "one"), beats(0, 5, "two"), [sent("a", at(n), temperature=1) for n in range(5)])
+    one = engine(SILENT)
+    assert told(one.advance([*both, *beats(6, 600, "one")])) == []
+    assert told(one.advance(together(beats(601, 630, "one"), beats(601, 630, "two")))) == [("a", "opened", 14)]
+
+
+def test_a_device_event_opens_one_case_however_often_it_is_repeated() -> None:
+    text = rules_text("{event: {quiet: 10s}}", select="{event: supply_low}")
+    records = together([event("a", at(n), "supply_low") for n in (1, 2, 5)], [event("a", at(3), "other")], beats(0, 30))
+    assert told(engine(text).advance(records)) == [("a", "opened", 1), ("a", "closed", 15)]
+
+
+def test_what_cannot_be_judged_is_handed_back_with_its_reason_and_the_rest_is_judged() -> None:
+    no_tail = Written(b"a", b"{}", 0, START, [])
+    records = [
+        sent("a", at(0), temperature=1),
+        payload("a", b"garbage"),
+        payload("bad key!", b"{}"),
+        payload("a", b"{}", tail=b"commands"),
+        no_tail,
+        Written(None, b"x", 0, START, []),
+        Written(None, b"x", 0, START, [("hb", b"1")]),
+        sent("a", at(3600), received=at(1), temperature=1),
+        sent("a", at(1), temperature=1),
+    ]
+    outcome = engine().advance(records)
+    assert [dead.reason for dead in outcome.dead] == [
+        DeadReason.MALFORMED,
+        DeadReason.KEY_MISSING,
+        DeadReason.TOPIC_INVALID,
+        DeadReason.TOPIC_INVALID,
+        DeadReason.KEY_MISSING,
+        DeadReason.MALFORMED,
+        DeadReason.CLOCK_AHEAD,
+    ]
+    assert outcome.dead[3].record is no_tail
+    assert (outcome.counts.judged, outcome.counts.dead, outcome.counts.balanced) == (2, 7, True)
+
+
+def test_garbage_makes_no_asset() -> None:
+    one = engine()
+    one.advance([payload(f"a{n}", b"garbage") for n in range(100)])
+    assert one.rows["asset"] == 0
+
+
+def test_an_asset_that_invents_metrics_meets_its_own_limit_and_no_other_asset_does() -> None:
+    one = engine(series=5)
+    records = [sent("a", at(n), **{f"m{n}": 1, "temperature": 1}) for n in range(10)]
+    outcome = one.advance([*records, sent("b", at(1), temperature=1)])
+    assert {dead.reason for dead in outcome.dead} == {DeadReason.UNKNOWN_METRIC}
+    assert one.rows["series"] == 6
+    assert (outcome.counts.received, outcome.counts.judged, outcome.counts.dead) == (21, 15, 6)
+
+
+def test_unknown_metrics_are_set_aside_when_the_setting_says_so() -> None:
+    outcome = engine(unknown_metrics="dead").advance([sent("a", at(0), temperature=1, other=2)])
+    assert (outcome.counts.judged, outcome.counts.dead) == (1, 1)
+    assert outcome.dead[0].reason is DeadReason.UNKNOWN_METRIC
+
+
+def test_a_rule_of_some_assets_leaves_the_others_alone() -> None:
+    text = rules_text("{threshold: {above: 80}}", select="{metric: temperature, assets: ['press-*']}")
+    outcome = engine(text).advance([sent(key, at(0), temperature=90) for key in ("press-1", "pump-1")])
+    assert told(outcome) == [("press-1", "opened", 0)]
+
+
+def test_state_survives_a_change_of_the_rules_where_rule_and_detector_stay() -> None:
+    before = engine(HOT)
+    before.advance([sent("a", at(n), temperature=85) for n in range(5)])
+    dump = before.dump()
+    higher = parse_rules(HOT.replace("hysteresis: 5", "hysteresis: 9") + SILENT[7:].replace("id: r", "id: s"))
+    after = Engine.load(dump, higher, partition=0, jit=False)
+    assert told(after.advance([sent("a", at(n), temperature=70) for n in range(5, 10)])) == [("a", "closed", 8)]
+    renamed = parse_rules(HOT.replace("id: r", "id: other"))
+    fresh = Engine.load(dump, renamed, partition=0, jit=False)
+    assert told(fresh.advance([sent("a", at(n), temperature=70) for n in range(5, 10)])) == []
+    other = parse_rules(rules_text("{stuck: {over: 1h}}"))
+    assert Engine.load(dump, other, partition=0, jit=False).rows["episode"] == 0
+
+
+def test_a_dump_of_another_partition_or_format_is_refused() -> None:
+    one = engine()
+    with pytest.raises(StreamError, match="partition 0, not of 1"):
+        Engine.load(one.dump(), one.rules, partition=1, jit=False)
+    with pytest.raises(StreamError, match="not a dump"):
+        Engine.load(b"garbage", one.rules, partition=0, jit=False)
+    newer = one.dump().replace(b"\xa7version\x01", b"\xa7version\x02", 1)
+    with pytest.raises(StreamError, match="format 2, this version reads 1"):
+        Engine.load(newer, one.rules, partition=0, jit=False)
+
+
+def test_the_size_of_its_memory_can_be_told() -> None:
+    one = engine()
+    one.advance([sent("a", at(0), temperature=1)])
+    assert one.rows == {"asset": 1, "series": 1, "threshold": 1, "episode": 0, "held": 0}
+    assert one.nbytes > 0

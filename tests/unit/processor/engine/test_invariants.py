@@ -1,0 +1,142 @@
+"""What must hold for any stream: cuts, order, crashes and compilation change nothing; every sample is accounted for."""
+
+import random
+from collections.abc import Sequence
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from processor.engine import Engine, Limits
+from processor.model import CaseEvent, Counts
+from processor.rules import RuleSet, parse_rules
+from tests.support.telemetry import START, Written, beat, event, payload, sent
+
+RULES = parse_rules(
+    """
+rules:
+  - {id: hot, kind: case, severity: high, title: t, select: {metric: a}, for: 3s, clear: 2s,
+     detect: {threshold: {above: 5, hysteresis: 2}}}
+  - {id: quick, kind: case, severity: low, title: t, select: {metric: a}, detect: {threshold: {below: 2}}}
+  - {id: stuck, kind: case, severity: low, title: t, select: {metric: b}, detect: {stuck: {over: 4s}}}
+  - {id: rate, kind: case, severity: low, title: t, select: {metric: b}, detect: {rate: {rising: 3, per: 1s, window: 4s}}}
+  - {id: odd, kind: case, severity: low, title: t, select: {metric: b}, detect: {ewma: {deviations: 2, window: 8s, samples: 4}}}
+  - {id: empty, kind: opportunity, severity: low, title: t, select: {metric: a},
+     detect: {forecast: {reaches: 0, within: 10s, window: 5s, samples: 4}}}
+  - {id: silent, kind: case, severity: low, title: t, for: 1s, clear: 1s, detect: {silence: {after: 4s}}}
+  - {id: says, kind: opportunity, severity: low, title: t, select: {event: low}, detect: {event: {quiet: 5s}}}
+"""
+)
+LATENESS = 3
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> list[Written]:
+    """Two assets that report about once a second, with repeats, gaps, events, garbage and heartbeats."""
+    chance = random.Random(draw(st.integers(0, 2**32)))
+    records: list[Written] = []
+    for second in range(draw(st.integers(1, 25))):
+        for asset in ("x", "y"):
+            if chance.random() < 0.3:
+                continue
+            t = START + second * 1000 + chance.randrange(0, 900, 100)
+            metrics = {name: chance.choice([0, 1, 4, 6, 9]) for name in chance.choice(["ab", "ba", "a", "abc"])}
+            records.append(sent(asset, t, seq=second if chance.random() < 0.5 else None, received=t, **metrics))
+            if chance.random() < 0.1:
+                records.append(event(asset, t, "low"))
+            if chance.random() < 0.1:
+                records.append(payload(asset, b"garbage"))
+            if chance.random() < 0.2:
+                records.append(records[chance.randrange(len(records))])
+        if chance.random() < 0.9:
+            records.append(beat(START + second * 1000 + 950))
+    return records
+
+
+def run(
+    records: Sequence[Written], cuts: Sequence[int], *, rules: RuleSet = RULES, crash: bool = False,
+    jit: bool = True, lateness: float = LATENESS,
+) -> tuple[list[CaseEvent], Counts, bytes]:  # fmt: skip
+    limits = Limits(lateness=lateness)
+    engine = Engine(rules, partition=0, limits=limits, jit=jit)
+    events: list[CaseEvent] = []
+    edges = [0, *sorted(cut % (len(records) + 1) for cut in cuts), len(records)]
+    for start, end in zip(edges, edges[1:], strict=False):
+        if crash:
+            engine = Engine.load(engine.dump(), rules, partition=0, limits=limits, jit=jit)
+        outcome = engine.advance(records[start:end])
+        assert outcome.counts.balanced
+        events += outcome.events
+    assert engine.counts.balanced
+    assert engine.rows["held"] == engine.counts.held >= 0
+    return sorted(events), engine.counts, engine.dump()
+
+
+cutting = st.lists(st.integers(0, 200), max_size=6)
+
+
+@settings(max_examples=80, deadline=None)
+@given(records=streams(), cuts=cutting, lateness=st.sampled_from([0, 1, LATENESS]))
+def test_cutting_a_stream_into_runs_changes_nothing(records: list[Written], cuts: list[int], lateness: int) -> None:
+    assert run(records, cuts, lateness=lateness) == run(records, [], lateness=lateness)
+
+
+@settings(max_examples=60, deadline=None)
+@given(records=streams(), cuts=cutting)
+def test_a_crash_between_runs_changes_nothing(records: list[Written], cuts: list[int]) -> None:
+    assert run(records, cuts, crash=True) == run(records, cuts)
+
+
+@settings(max_examples=40, deadline=None)
+@given(records=streams(), cuts=cutting)
+def test_compiled_and_plain_engines_tell_the_same(records: list[Written], cuts: list[int]) -> None:
+    compiled, plain = (run(records, cuts, jit=jit) for jit in (True, False))
+    assert compiled[:2] == plain[:2]
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32), lateness=st.integers(1, 4))
+def test_any_order_of_arrival_within_the_lateness_tells_the_same(seed: int, lateness: int) -> None:
+    chance = random.Random(seed)
+    times = sorted({START + chance.randrange(40_000) for _ in range(40)})
+    inside = [sent("x", t, received=START + 60_000, a=chance.choice([0, 4, 6, 9]), b=chance.random()) for t in times]
+    # Each record is moved by less than the lateness: it still comes before anything that much newer.
+    moved = sorted(zip(times, inside, strict=True), key=lambda pair: pair[0] + chance.uniform(0, lateness * 999))
+    end = [sent("x", times[-1] + 60_000, received=START + 120_000, a=3, b=0.5)]
+    shuffled = run([record for _, record in moved] + end, [], lateness=lateness)
+    assert shuffled[:2] == run(inside + end, [], lateness=lateness)[:2]
+    assert shuffled[1].late == 0
+
+
+@settings(max_examples=80, deadline=None)
+@given(records=streams())
+def test_every_case_is_opened_once_and_closed_at_most_once_after_it(records: list[Written]) -> None:
+    events, _, _ = run(records, [])
+    assert len({event.id for event in events}) == len(events)
+    opened, closed = {}, {}
+    for each in events:
+        case = each.value.split(b'"caseId":"')[1][:36]
+        told = opened if ".opened." in each.type else closed
+        assert case not in told
+        told[case] = each.time
+    assert all(case in opened and opened[case] <= t for case, t in closed.items())
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    records=st.lists(
+        st.builds(
+            Written,
+            st.none() | st.sampled_from([b"x", b"y", b"", b"bad key", b"\xff" * 70]),
+            st.none() | st.binary(max_size=40) | st.sampled_from(
+                [b'{"metrics":{"a":1e308}}', b'{"metrics":{"a":-1e308,"b":1}}', b'[{"ts":0,"metrics":{"c":true}}]', b'{"ts":1}']
+            ),
+            st.just(0),
+            st.sampled_from([START, START + 1000, 0, -1, 2**63 - 1]),
+            st.lists(st.tuples(st.sampled_from(["t", "hb", "x"]), st.sampled_from([b"telemetry", b"events/low", b"", b"\xff"])), max_size=2),
+        ),
+        max_size=20,
+    )
+)  # fmt: skip
+def test_no_input_stops_the_engine_and_every_record_is_accounted_for(records: list[Written]) -> None:
+    outcome = Engine(RULES, partition=0).advance(records)
+    assert outcome.counts.balanced

@@ -1,0 +1,129 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from processor.detect.detector import Target
+from processor.rules import RulesRefused, load_rules, parse_rules
+from tests.support.telemetry import rules_text
+
+TYPOS = """\
+rules:
+  - id: hot
+    kind: csae
+    severty: high
+    title: Too hot
+    select: {metrc: temperature}
+    detect: {treshold: {above: 85}}
+    for: 10 seconds
+    for: 10s
+  - 7
+"""
+
+
+def errors(text: str) -> list[str]:
+    with pytest.raises(RulesRefused) as caught:
+        parse_rules(text, "r.yaml")
+    return [str(error) for error in caught.value.errors]
+
+
+def test_a_good_file_becomes_a_frozen_set_with_a_hash_of_its_content() -> None:
+    text = rules_text("{threshold: {above: 80}}", more="for: 5s")
+    rules = parse_rules(text)
+    rule = rules.rules[0]
+    assert (rule.id, rule.version, rule.target, rule.select, rule.hold) == ("r", 1, Target.METRIC, "temperature", 5000)
+    assert rules.hash == parse_rules("# a comment\n" + text).hash
+    assert rules.hash != parse_rules(text.replace("80", "81")).hash
+    assert rules.hash != parse_rules(text.replace("5s", "6s")).hash
+
+
+def test_every_mistake_is_named_at_once_with_line_key_found_and_expected() -> None:
+    assert errors(TYPOS) == [
+        "r.yaml:2: rules[0].severity: found nothing, expected a value: this key is required",
+        "r.yaml:3: rules[0].kind: found 'csae', expected one of case, opportunity, security",
+        "r.yaml:4: rules[0].severty: found unknown key 'severty', expected 'severity'",
+        "r.yaml:6: rules[0].select.metrc: found unknown key 'metrc', expected 'metric'",
+        "r.yaml:7: rules[0].detect.treshold: found unknown key 'treshold', expected 'threshold'",
+        "r.yaml:8: rules[0].for: found '10 seconds', expected a duration such as 250ms, 10s, 5m, 1.5h or 7d",
+        "r.yaml:9: rules[0].for: found the key a second time, expected each key once",
+        "r.yaml:10: rules[1]: found 7, expected a mapping",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "r.yaml:1: (document): found nothing"),
+        ("a: [", "expected a YAML document"),
+        ("rules: []", "r.yaml:1: rules: found no list, expected a list of rules"),
+        ("[]", "found [], expected a mapping"),
+        ("rules: *nowhere", "undefined alias"),
+        ("\x00", "characters that YAML does not allow"),
+        ("&a [*a]", "expected a mapping"),
+        (rules_text("{}"), "found 0 detectors, expected exactly one"),
+        (rules_text("{threshold: {above: 1}, stuck: {over: 1s}}"), "found 2 detectors, expected exactly one"),
+        (rules_text("{threshold: {above: .nan}}"), "found nan, expected a finite number"),
+        (rules_text("{threshold: {above: hot}}"), "detect.threshold.above: found 'hot', expected float | null"),
+        (rules_text("{threshold: {}}"), "expected above, below or both"),
+        (rules_text("{silence: {after: 10}}"), "found 10, expected a duration"),
+        (rules_text("{event: {}}"), "r.yaml:3: rules[0].select: found a metric, expected an event, for event"),
+        (rules_text("{stuck: {over: 1s}}", select="{}"), "found neither metric nor event, expected a metric"),
+        (rules_text("{stuck: {over: 1s}}", select="{metric: a, event: b}"), "one of the two"),
+        (rules_text("{stuck: {over: 1s}}", select="{metric: 'a b'}"), "expected 1 to 64 of the characters"),
+        (rules_text("{stuck: {over: 1s}}", more="version: yes"), "found True, expected int"),
+        (rules_text("{stuck: {over: 1s}}") + rules_text("{stuck: {over: 1s}}")[7:], "found 'r', expected an id used once"),
+    ],
+)  # fmt: skip
+def test_a_wrong_file_is_refused_with_what_to_change(text: str, expected: str) -> None:
+    assert any(expected in error for error in errors(text)), errors(text)
+
+
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RulesRefused, match="readable rule file"):
+        load_rules(tmp_path / "none.yaml")
+    (tmp_path / "latin.yaml").write_bytes(b"\xff\xfe\xfd")
+    with pytest.raises(RulesRefused, match="not UTF-8"):
+        load_rules(tmp_path / "latin.yaml")
+    (tmp_path / "large.yaml").write_text("#" * 1_000_001)
+    with pytest.raises(RulesRefused, match="at most 1000000"):
+        load_rules(tmp_path / "large.yaml")
+
+
+def test_a_rule_selects_by_metric_and_by_patterns_of_assets() -> None:
+    rule = parse_rules(rules_text("{stuck: {over: 1s}}", select="{metric: a, assets: ['press-*', x]}")).rules[0]
+    assert rule.selects("press-7", Target.METRIC, "a")
+    assert rule.selects("x", Target.METRIC, "a")
+    assert not rule.selects("PRESS-7", Target.METRIC, "a")
+    assert not rule.selects("press-7", Target.METRIC, "b")
+    assert not rule.selects("press-7", Target.EVENT, "a")
+
+
+def check(*args: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "processor", "rules", "check", *map(str, args)],
+        check=False, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+
+
+def test_the_command_ends_with_1_and_one_line_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "r.yaml"
+    file.write_text(TYPOS)
+    done = check(file)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 8
+    assert f"{file}:7: rules[0].detect.treshold: found unknown key 'treshold'" in done.stderr
+
+
+def test_the_command_sums_a_good_file_up_and_tries_it_on_a_sample(tmp_path: Path) -> None:
+    file, sample = tmp_path / "r.yaml", tmp_path / "sample.jsonl"
+    file.write_text(rules_text("{threshold: {above: 80}}", more="for: 2s"))
+    lines = [f'{{"asset":"a","ts":{1_700_000_000_000 + n * 1000},"metrics":{{"temperature":{60 + n * 10}}}}}' for n in range(8)]
+    sample.write_text("\n".join([*lines, "not json"]))
+    done = check(file, "--sample", sample)
+    assert "r (version 1, case, high): threshold on metric temperature, for 2s" in done.stdout
+    assert '"type":"assetgate.case.opened.v1"' in done.stdout
+    assert "received 9, judged 8, dead 1" in done.stdout
+    assert f"{sample}:9: key_missing" in done.stderr
+    assert done.returncode == 1

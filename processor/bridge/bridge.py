@@ -69,7 +69,11 @@ class Bridge:
         self._last_heartbeat = clock.monotonic()
         self._stopping = asyncio.Event()
         self._producer = SafeProducer(
-            settings.kafka, linger=settings.bridge.linger, bury=self._bury, after_poll=self._acknowledge
+            settings.kafka,
+            linger=settings.bridge.linger,
+            compression=settings.bridge.compression,
+            bury=self._bury,
+            after_poll=self._acknowledge,
         )
         metrics.watch(
             in_flight=lambda: len(self._order),

@@ -16,8 +16,8 @@ from processor.errors import DeadReason, StreamError
 from processor.flow.letters import case_record, dead_record, lost_record
 from processor.flow.partition import Partition, Verdict
 from processor.flow.snapshot import VERSION, Snapshot, encode, encode_key
-from processor.flow.state import read_snapshots
-from processor.flow.transport import BatchConsumer, Span
+from processor.flow.state import Known, recall
+from processor.flow.transport import BatchConsumer
 from processor.kafka.admin import LARGE_RECORD
 from processor.kafka.producer import Outgoing, SafeProducer
 from processor.metrics import WorkerMetrics
@@ -63,21 +63,20 @@ class Judge:
         self._lock = asyncio.Lock()
         metrics.watch(commit_age=self._commit_age)
 
-    async def assign(self, generation: int, spans: Mapping[int, Span]) -> Mapping[int, int]:
+    async def assign(self, generation: int, committed: Mapping[int, int | None]) -> Mapping[int, int]:
         """Load the memory of partitions that are ours in this generation; see `Flow.assign`."""
         async with self._lock:
             if generation != self._generation:
                 self._partitions.clear()
                 self._generation = generation
                 self._metrics.rebalances.inc()
-            missing = {number: span for number, span in spans.items() if number not in self._partitions}
+            missing = [number for number in committed if number not in self._partitions]
             if missing:
-                topic = self._settings.topics.state
-                snapshots = await asyncio.to_thread(read_snapshots, self._settings.kafka, topic, missing)
-                for number, span in missing.items():
-                    self._partitions[number] = await self._load(number, span, snapshots.get(number))
+                known = await asyncio.to_thread(recall, self._settings.kafka, self._settings.topics, missing)
+                for number in missing:
+                    self._partitions[number] = await self._load(number, committed[number], known[number])
             self._metrics.partitions.set(len(self._partitions))
-            return {number: self._partitions[number].position for number in spans}
+            return {number: self._partitions[number].position for number in committed}
 
     async def release(self) -> Mapping[int, int]:
         """Save and forget all partitions; see `Flow.release`."""
@@ -104,6 +103,13 @@ class Judge:
             verdict, new = state.admit(run)
             if verdict is Verdict.REWIND:
                 self._metrics.gaps.inc()
+                _LOG.warning(
+                    "partition %d: records %d to %d were fetched, %d is next: fetching again",
+                    partition,
+                    run[0].offset,
+                    run[-1].offset,
+                    state.position,
+                )
                 await self._consumer().rewind(partition, state.position)
             elif verdict is Verdict.LOST:
                 await self._report_lost(partition, state.position, new[0].offset)
@@ -159,24 +165,25 @@ class Judge:
         for kind, count in rows.items():
             self._metrics.state_rows.labels(kind).set(count)
 
-    async def _load(self, number: int, span: Span, snapshot: Snapshot | None) -> Partition:
+    async def _load(self, number: int, committed: int | None, known: Known) -> Partition:
         """A partition's memory, and where to start: the snapshot's offset, not the committed one."""
         topic = self._settings.topics.telemetry
+        snapshot = known.snapshot
         if snapshot is None:
             engine = Engine(self._rules, partition=number, limits=self._settings.engine)
-            start = span.first if span.committed is None else span.committed
-            if span.committed is not None:
+            start = known.first if committed is None else committed
+            if committed is not None:
                 _LOG.warning("%s[%d]: no snapshot: starting at %d with an empty memory", topic, number, start)
         else:
             engine = Engine.load(snapshot.memory, self._rules, partition=number, limits=self._settings.engine)
             start = snapshot.offset
-        if start > span.end:
+        if start > known.end:
             # The topic lost its end or was made anew: what it holds may be unjudged, and repeats are recognised.
-            _LOG.error("%s[%d] ends at %d, its snapshot at %d: judging all that it holds", topic, number, span.end, start)
-            start = span.first
-        elif start < span.first:
-            await self._report_lost(number, start, span.first)
-            start = span.first
+            _LOG.error("%s[%d] ends at %d, its snapshot at %d: judging all that it holds", topic, number, known.end, start)
+            start = known.first
+        elif start < known.first:
+            await self._report_lost(number, start, known.first)
+            start = known.first
         return Partition(engine, position=start, saved=start)
 
     def _advance(self, engine: Engine, run: Sequence[Record]) -> Outcome:

@@ -47,3 +47,5 @@ def set_up() -> None:
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("processor").setLevel(logging.INFO)
+    # Faust names a service's log by the module of its class: these are Faust's words, not ours.
+    logging.getLogger("processor.flow.transport").setLevel(logging.WARNING)

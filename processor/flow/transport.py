@@ -12,9 +12,10 @@ upgrade has moved one. Read in faust-streaming 0.15.3, mode-streaming 0.7.1, aio
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import faust
+from aiokafka import AIOKafkaConsumer
 from faust.transport.consumer import Consumer as StockConsumer
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from faust.transport.drivers.aiokafka import Consumer as KafkaConsumer
@@ -32,17 +33,23 @@ _NAMES: tuple[tuple[type, tuple[str, ...]], ...] = (
     ),
     (
         KafkaConsumer,
-        ("_getmany", "_to_message", "_commit", "seek_to_committed", "seek_wait", "earliest_offsets", "highwaters",
-         "highwater", "assignment"),
+        ("_getmany", "_to_message", "_commit", "_new_consumer_thread", "seek_to_committed", "seek_wait", "highwater",
+         "assignment"),
     ),  # fmt: skip
-    (AIOKafkaConsumerThread, ("_seek_wait", "_commit")),
+    (AIOKafkaConsumerThread, ("_seek_wait", "_commit", "_create_worker_consumer")),
     (KafkaTransport, ("Consumer",)),
     (faust.App, ("_new_transport", "flow_control", "on_rebalance_start", "consumer_generation_id")),
     (FlowControlEvent, ("resume", "clear", "suspend")),
     (faust.Schema, ("loads_key", "loads_value")),
 )
 #: Attributes of instances, found in the code that makes them.
-_SET = ((StockConsumer.__init__, ("_read_offset", "_committed_offset")), (FlowControlEvent.resume, ("_suspend", "_resume")))
+_SET = (
+    (StockConsumer.__init__, ("_read_offset", "_committed_offset")),
+    (FlowControlEvent.resume, ("_suspend", "_resume")),
+    (AIOKafkaConsumer.__init__, ("_fetch_max_wait_ms",)),
+)
+#: Faust sets 1500, and a seek waits for the fetch that is on its way; new records end a fetch at once anyway.
+_FETCH_WAIT_MS = 250
 
 
 def check_names() -> None:
@@ -65,19 +72,14 @@ def check_names() -> None:
         )
 
 
-class Span(NamedTuple):
-    """What Kafka knows of a partition: the group's committed offset (None: none), first offset kept, next offset."""
-
-    committed: int | None
-    first: int
-    end: int
-
-
 class Flow(Protocol):
     """Who judges runs, and says where to start and what is safe."""
 
-    async def assign(self, generation: int, spans: Mapping[int, Span]) -> Mapping[int, int]:
-        """Partitions are ours in this generation of the group: load their memory; returns where each starts."""
+    async def assign(self, generation: int, committed: Mapping[int, int | None]) -> Mapping[int, int]:
+        """Partitions are ours in this generation of the group: load their memory; returns where each starts.
+
+        `committed` has the group's offset of each partition, None where there is none.
+        """
 
     async def release(self) -> Mapping[int, int]:
         """Partitions are about to be taken: save their memory; returns what is safe to commit then."""
@@ -106,12 +108,39 @@ class RunSchema(faust.Schema):  # type: ignore[misc] # Faust's classes are untyp
         return message.value
 
 
+class _Forgetful(dict[Any, Any]):
+    """In place of Faust's read offsets, by which it drops what it thinks it has seen.
+
+    The fetch loop writes them after each run, also after one from before a rewind, and would then drop what the
+    rewind fetched again. Which records are new is judged by the flow, which knows what it has judged.
+    """
+
+    def __getitem__(self, key: Any) -> None:  # noqa: ANN401 - Faust's keys
+        """Nothing has been read."""
+
+    def __setitem__(self, key: Any, value: Any) -> None:  # noqa: ANN401 - as above
+        """Forget it."""
+
+
+class QuickThread(AIOKafkaConsumerThread):  # type: ignore[misc] # as above
+    """Faust's thread around aiokafka, with a shorter wait for records when there are none."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:  # noqa: ANN401 - Faust's signature
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = _FETCH_WAIT_MS  # noqa: SLF001 - aiokafka has it as an argument, Faust does not
+        return consumer
+
+
 class BatchConsumer(KafkaConsumer):  # type: ignore[misc] # as above
     """Hands over runs; commits what the flow declared safe; starts where the flow says."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - Faust's signature
         super().__init__(*args, **kwargs)
+        self._read_offset = _Forgetful()
         self._safe: dict[TP, int] = {}
+
+    def _new_consumer_thread(self) -> QuickThread:
+        return QuickThread(self, loop=self.loop, beacon=self.beacon)
 
     def mark_safe(self, offsets: Mapping[int, int]) -> None:
         """Everything below these offsets may be committed."""
@@ -174,12 +203,10 @@ class BatchConsumer(KafkaConsumer):  # type: ignore[misc] # as above
             self.app.ready.set()
             return
         committed = await self.seek_to_committed()
-        first, end = await self.earliest_offsets(*tps), await self.highwaters(*tps)
-        known = {tp.partition: offset for tp, offset in committed.items() if offset is not None and offset >= 0}
-        spans = {tp.partition: Span(known.get(tp.partition), first[tp], end[tp]) for tp in tps}
-        starts = await self.app.flow.assign(generation, spans)
         for tp in tps:
-            self._committed_offset[tp] = known.get(tp.partition)
+            offset = committed.get(tp)
+            self._committed_offset[tp] = offset if offset is not None and offset >= 0 else None
+        starts = await self.app.flow.assign(generation, {tp.partition: self._committed_offset[tp] for tp in tps})
         await self.seek_wait({tp: starts[tp.partition] for tp in tps})
         self.app.ready.set()
 

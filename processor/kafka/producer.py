@@ -50,6 +50,7 @@ class SafeProducer:
     Args:
         kafka: the cluster.
         linger: seconds a record waits for others to share its batch.
+        compression: of batches, by librdkafka's name.
         bury: makes the dead letter of a record that Kafka refuses for good; None: there is no dead letter, the
             record itself is a dead letter already, and refusing it is fatal.
         after_poll: called after each round of delivery reports.
@@ -60,6 +61,7 @@ class SafeProducer:
         kafka: KafkaSettings,
         *,
         linger: float,
+        compression: str = "none",
         bury: Callable[[Outgoing, str], Outgoing | None],
         after_poll: Callable[[], None] = lambda: None,
     ) -> None:
@@ -69,7 +71,7 @@ class SafeProducer:
                 "enable.idempotence": True,
                 "acks": "all",
                 "partitioner": "murmur2_random",
-                "compression.type": "lz4",
+                "compression.type": compression,
                 "linger.ms": linger * 1000,
                 "message.timeout.ms": 0,
                 "message.max.bytes": 16_777_216,

@@ -150,6 +150,10 @@ class BridgeSettings(_Table, frozen=True):
         Meta(ge=0, le=1, description="How long a record waits for others to share its batch.",
              extra={"unit": "s"}),
     ] = 0.005
+    compression: Annotated[
+        Literal["none", "gzip", "lz4", "snappy", "zstd"],
+        Meta(description="Of record batches; workers read lz4, snappy and zstd with the cramjam package only."),
+    ] = "none"
     max_payload: Annotated[
         int,
         Meta(ge=1024, le=1_000_000, description="A larger payload is a dead letter.",

@@ -137,7 +137,7 @@ class Watch:
             "topics": {name: self.topic(name) for name in
                        ("telemetry", "auth", "tokens", "state", "cases", "shadow", "dead", "rules", "assets")}
             | {"partitions": self.partitions},
-            "worker": {"group": self.group, "state_interval": 0.3, "commit_interval": 0.3},
+            "worker": {"group": self.group, "state_interval": 0.3, "commit_interval": 0.3, "session_timeout": 2},
             "metrics": {"bridge_port": 0, "worker_port": 0},
         }  # fmt: skip
         for key, value in more.items():

@@ -3,7 +3,7 @@
 import asyncio
 import ipaddress
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 import msgspec
@@ -24,7 +24,9 @@ EVENTS_PATH = "/development/events"
 KEYS_MAX_AGE = 60
 """Seconds for which a fetched key set may be taken for fresh."""
 
-_BODY_SECONDS = 10.0
+BODY_SECONDS = 10.0
+"""How long a client may take to send its body."""
+
 _NO_STORE = {"cache-control": "no-store", "pragma": "no-cache"}
 
 _log = logging.getLogger("authplugin.issuer")
@@ -33,19 +35,20 @@ Message = dict[str, Any]
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]]
 
 
 class _Request:
     """What a handler needs of an ASGI HTTP scope; header names are lower case."""
 
-    def __init__(self, scope: Scope, receive: Receive) -> None:
+    def __init__(self, scope: Scope, receive: Receive, body_seconds: float) -> None:
         self.method = str(scope["method"])
         self.path = str(scope["path"])
         self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         client = scope.get("client")
         self.address = client[0] if client else ""
         self._receive = receive
+        self._body_seconds = body_seconds
 
     async def body(self) -> bytes:
         """The whole body.
@@ -55,7 +58,7 @@ class _Request:
         """
         chunks = bytearray()
         try:
-            async with asyncio.timeout(_BODY_SECONDS):
+            async with asyncio.timeout(self._body_seconds):
                 more = True
                 while more:
                     message = await self._receive()
@@ -85,8 +88,8 @@ class _Response(msgspec.Struct, frozen=True):
 _Handler = Callable[[_Request], Awaitable[_Response]]
 
 
-def create_app(issuer: Issuer) -> Application:
-    """The ASGI application (3.0) that serves ``issuer``."""
+def create_app(issuer: Issuer, *, body_seconds: float = BODY_SECONDS) -> Application:
+    """The ASGI application (3.0) that serves ``issuer``; ``body_seconds`` bound the reading of one body."""
     doors = _Doors(issuer)
     table: Mapping[str, Mapping[str, _Handler]] = {
         KEYS_PATH: {"GET": doors.get_keys},
@@ -99,7 +102,7 @@ def create_app(issuer: Issuer) -> Application:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise ValueError(f"{scope['type']} is not served here")
-        request = _Request(scope, receive)
+        request = _Request(scope, receive, body_seconds)
         methods = table.get(request.path)
         if methods is None and request.path.startswith(ASSET_PATH):
             methods = {"GET": doors.get_asset}

@@ -1,4 +1,4 @@
-"""The gate with all it stands on, put together from settings: keys and their refreshers, sessions, metrics."""
+"""The gate with all it stands on, put together from settings: keys, refreshers, sessions, metrics."""
 
 import functools
 import logging
@@ -10,13 +10,10 @@ from authplugin.clock import Clock
 from authplugin.errors import ConfigurationError
 from authplugin.gate import Gate
 from authplugin.keys.cache import KeyCache
-from authplugin.keys.fetch import HttpSource
-from authplugin.keys.lastgood import LastGoodFile
-from authplugin.keys.refresher import Refresher
-from authplugin.keys.source import FileSource, KeySource
+from authplugin.keys.supply import make_refreshers
 from authplugin.metrics import Endpoint, Metrics
 from authplugin.sessions import Sessions
-from authplugin.settings import IssuerTable, Loaded, key_timing, key_url
+from authplugin.settings import Loaded
 from authplugin.verdicts import VerdictCache
 
 _LOG = logging.getLogger(__name__)
@@ -42,7 +39,7 @@ class Assembly:
         settings = loaded.settings
         self.loaded = loaded
         self.keys = KeyCache(loaded.policy.issuers, clock=clock)
-        self._refreshers = [self._refresher(table, clock) for table in settings.issuers]
+        self._refreshers = make_refreshers(settings, self.keys, clock=clock, jitter=random.random)
         jitter = functools.partial(random.uniform, 0.0, settings.sessions.expiry_jitter_s)
         self.sessions = Sessions(clock=clock, jitter=jitter)
         verdicts = VerdictCache(
@@ -105,20 +102,3 @@ class Assembly:
             self._audit.stop(timeout)
         if self._endpoint is not None:
             self._endpoint.close()
-
-    def _refresher(self, table: IssuerTable, clock: Clock) -> Refresher:
-        settings = self.loaded.settings
-        source: KeySource = (
-            HttpSource(key_url(table)) if table.jwks_file is None else FileSource(Path(table.jwks_file))
-        )
-        last_good = settings.keys.last_good_dir
-        return Refresher(
-            self.keys,
-            table.issuer,
-            source,
-            algorithms=table.algorithms,
-            clock=clock,
-            jitter=random.random,
-            timing=key_timing(settings, table),
-            last_good=LastGoodFile(Path(last_good), table.issuer) if last_good is not None else None,
-        )

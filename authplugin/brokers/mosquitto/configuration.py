@@ -6,6 +6,7 @@ check off silently.
 """
 
 import ipaddress
+import itertools
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def find_configuration(command_line: bytes) -> Path:
         ConfigurationError: it names none.
     """
     words = command_line.split(b"\0")
-    for word, following in zip(words, words[1:], strict=False):
+    for word, following in itertools.pairwise(words):
         if word in {b"-c", b"--config-file"}:
             return Path(following.decode(errors="surrogateescape"))
     raise ConfigurationError(
@@ -113,9 +114,9 @@ def check_configuration(
         ConfigurationError: the first line that is wrong.
     """
     for key, expected in _REFUSED.items():
-        for line in broker.lines:
-            if line.key == key and _BOOLEANS.get(line.value.lower(), True):
-                raise line.wrong(expected)
+        for setting in broker.lines:
+            if setting.key == key and _BOOLEANS.get(setting.value.lower(), True):
+                raise setting.wrong(expected)
     broker.path("acl_file")
     if service_accounts:
         passwords = broker.path("password_file")
@@ -135,8 +136,8 @@ def check_configuration(
 _REFUSED: Mapping[str, str] = {
     "per_listener_settings": "false: with true Mosquitto 2.0 never ticks, so expired sessions would stay",
     "allow_anonymous": "false: the gate refuses clients without a token, so this says what is not so",
-    "use_identity_as_username": "no such line: with it the broker throws the token away before the gate sees it",
-    "use_subject_as_username": "no such line: with it the broker throws the token away before the gate sees it",
+    "use_identity_as_username": "no such line: with it the broker throws the token away unseen",
+    "use_subject_as_username": "no such line: with it the broker throws the token away unseen",
 }
 
 _TLS = frozenset({"certfile", "keyfile", "psk_hint"})

@@ -159,7 +159,7 @@ def files(tmp_path: Path, plugin: Path) -> Files:
 
 @pytest.fixture(scope="session")
 def gate_of(plugin: Path, mint: TokenMint) -> Callable[..., AbstractContextManager[Gated]]:
-    """Starts brokers with a gate: ``with gate_of(folder, extra=…, site=…) as gated``."""
+    """What starts a broker with a gate in a folder; ``extra`` goes into the gate's configuration."""
 
     @contextlib.contextmanager
     def start(folder: Path, *, extra: str = "", site: Path | None = None) -> Iterator[Gated]:

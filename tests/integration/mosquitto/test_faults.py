@@ -120,9 +120,9 @@ def test_the_exact_yes_is_a_yes(answering: Mosquitto) -> None:
 @pytest.mark.parametrize(
     "code",
     [
-        "def authenticate(self, *args): raise RuntimeError('secret')\nplugin.Plugin.authenticate = authenticate",
+        "def broken(self, *args): raise RuntimeError('secret')\nplugin.Plugin.authenticate = broken",
         "plugin.Plugin.authenticate = None",
-        "from authplugin.gate import Gate\ndef broken(self, c): raise MemoryError('secret')\nGate.authenticate = broken",
+        "from authplugin import gate\ndef broken(*args): raise MemoryError\ngate.Gate.authenticate = broken",
         "from authplugin.gate import Gate\nGate.authenticate = lambda self, c: True",
     ],
     ids=["raises", "not-callable", "gate-raises", "gate-says-true"],
@@ -140,7 +140,10 @@ def test_whatever_python_does_wrong_denies_and_the_broker_lives(
 
 
 def test_effects_that_make_no_sense_are_left_out(files: Files, mint: TokenMint) -> None:
-    effects = "(None, (), (1,), (75, 5), (75, b'no such client'), (99, b'x'), ('a', b'b'), (2, b'a\\x00b'), (2, b'%s%n'))"
+    effects = (
+        "(None, (), (1,), (75, 5), (75, b'no such client'), (99, b'x'), ('a', b'b'), "
+        "(2, b'a\\x00b'), (2, b'%s%n'))"
+    )
     code = f"""
     good = plugin.Plugin.authenticate
     def authenticate(self, *args):

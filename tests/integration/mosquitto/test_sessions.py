@@ -1,6 +1,5 @@
 """How sessions end and how they last: expiry, takeover, SIGHUP, restart."""
 
-import os
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
@@ -189,7 +188,7 @@ def test_the_device_id_is_no_client_id_unless_the_issuer_says_so(gate_of: Gates,
 
 def test_descriptors_do_not_grow_with_refused_clients(gated: Gated) -> None:
     def count() -> int:
-        return len(os.listdir(f"/proc/{gated.broker.pid}/fd"))
+        return len(list(Path(f"/proc/{gated.broker.pid}/fd").iterdir()))
 
     token = gated.mint.expired()
     gated.refusal(lambda client: client.connect(SHORT, "", token))

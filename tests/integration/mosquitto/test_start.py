@@ -99,6 +99,24 @@ def test_settings_that_throw_the_token_away_keep_it_from_starting(ready: Files, 
     assert "throws the token away" in broker.refuse_to_start()
 
 
+def test_the_stanza_works_in_a_folder_that_the_broker_includes_as_debian_has_it(
+    ready: Files, mint: TokenMint
+) -> None:
+    included = ready.folder / "conf.d"
+    included.mkdir()
+    (included / "assetgate.conf").write_text(ready.stanza())
+    broker = Mosquitto(ready.folder)
+    text = broker.file.read_text()
+    listener = text[text.index("listener ") :]
+    debian = f"pid_file {ready.folder}/pid\npersistence true\nlog_dest file {ready.folder}/log\ninclude_dir {ready.folder}/conf.d\n"
+    broker.file.write_text(text.replace(listener, debian))
+    (included / "listener.conf").write_text(listener)
+    with running(broker):
+        _wait_let_in(broker, mint)
+    (included / "assetgate.conf").write_text(ready.stanza().replace("acl_file", "# acl_file"))
+    assert "acl_file: found no such line" in broker.refuse_to_start()
+
+
 def test_a_second_plugin_line_keeps_it_from_starting(ready: Files) -> None:
     plugin = [line for line in ready.stanza().splitlines() if line.startswith("plugin")]
     assert "this plugin is configured twice" in refusal(ready, ready.stanza() + "\n".join(plugin))

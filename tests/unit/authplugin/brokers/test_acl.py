@@ -1,0 +1,66 @@
+"""The acl_file: exactly the templates and accounts, and nothing that Mosquitto reads in its own way."""
+
+import pytest
+
+from authplugin.brokers.mosquitto.acl import acl_rules, check_acl, write_acl
+from authplugin.errors import ConfigurationError
+from authplugin.policy import ServiceAccount
+from authplugin.topics.template import PUBLISH, SUBSCRIBE, Templates, compile_template
+
+TOPICS = Templates(tuple(map(compile_template, PUBLISH)), tuple(map(compile_template, SUBSCRIBE)))
+ACCOUNTS = {
+    "bridge": ServiceAccount(
+        "bridge", ("assetgate/heartbeat",), ("assets/+/telemetry/#", "assetgate/heartbeat")
+    )
+}
+
+
+def test_the_templates_become_patterns_and_an_account_its_own_section() -> None:
+    assert acl_rules(TOPICS, ACCOUNTS) == [
+        "pattern write assets/%u/telemetry/#",
+        "pattern write assets/%u/events/#",
+        "pattern write assets/%u/status",
+        "pattern read assets/%u/commands/#",
+        "user bridge",
+        "topic deny assets/bridge/telemetry/#",
+        "topic deny assets/bridge/events/#",
+        "topic deny assets/bridge/status",
+        "topic deny assets/bridge/commands/#",
+        "topic write assetgate/heartbeat",
+        "topic read assets/+/telemetry/#",
+        "topic read assetgate/heartbeat",
+    ]
+
+
+def test_what_is_written_is_what_is_checked() -> None:
+    check_acl(write_acl(TOPICS, ACCOUNTS), "acl", acl_rules(TOPICS, ACCOUNTS))
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "found"),
+    [
+        ("topic #\n", 17, "topic #"),
+        ("\n  user   admin\n", 18, "user admin"),
+    ],
+)
+def test_a_rule_more_is_found_with_its_line(text: str, line: int, found: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        check_acl(write_acl(TOPICS, ACCOUNTS) + text, "acl", acl_rules(TOPICS, ACCOUNTS))
+    assert (caught.value.line, caught.value.found) == (line + 1, found)
+
+
+def test_a_rule_less_is_found() -> None:
+    rules = acl_rules(TOPICS, ACCOUNTS)
+    with pytest.raises(ConfigurationError, match="the end of the file"):
+        check_acl("\n".join(rules[:-1]), "acl", rules)
+
+
+def test_comments_and_blanks_do_not_matter() -> None:
+    rules = acl_rules(TOPICS, {})
+    check_acl("# by hand\n\n" + "\n\n".join(f"  {rule}  " for rule in rules), "acl", rules)
+
+
+@pytest.mark.parametrize("template", ["a/%c/{aid}/x", "{aid}/%u", "a  b/{aid}", " a/{aid}", "a/{aid}/x "])
+def test_a_template_that_mosquitto_would_read_otherwise_is_refused(template: str) -> None:
+    with pytest.raises(ValueError, match="acl_file"):
+        acl_rules(Templates((compile_template(template),), ()), {})

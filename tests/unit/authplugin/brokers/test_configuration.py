@@ -1,0 +1,107 @@
+"""What must hold in the broker's own configuration."""
+
+from pathlib import Path
+
+import pytest
+
+from authplugin.brokers.mosquitto.configuration import (
+    check_configuration,
+    find_configuration,
+    read_configuration,
+)
+from authplugin.errors import ConfigurationError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "acl").write_text("")
+    (tmp_path / "passwords").write_text("# made by hand\nbridge:$7$x\n")
+    return tmp_path
+
+
+def check(folder: Path, text: str, *, accounts: tuple[str, ...] = (), allow_plaintext: bool = False) -> None:
+    file = folder / "mosquitto.conf"
+    file.write_text(f"acl_file {folder}/acl\n{text}\n")
+    check_configuration(read_configuration(file), service_accounts=accounts, allow_plaintext=allow_plaintext)
+
+
+@pytest.mark.parametrize(
+    "line", [b"mosquitto\0-c\0/a/b.conf\0", b"mosquitto\0-d\0--config-file\0/a/b.conf\0-v\0"]
+)
+def test_the_brokers_command_line_names_its_configuration(line: bytes) -> None:
+    assert find_configuration(line) == Path("/a/b.conf")
+
+
+@pytest.mark.parametrize("line", [b"", b"mosquitto\0", b"mosquitto\0-p\x001883\0"])
+def test_a_broker_without_a_configuration_is_refused(line: bytes) -> None:
+    with pytest.raises(ConfigurationError, match="mosquitto -c FILE"):
+        find_configuration(line)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "per_listener_settings false",
+        "allow_anonymous false",
+        "listener 1883 127.0.0.1",
+        "listener 1883 ::1",
+        "listener 1883 localhost",
+        "listener 0 /run/mosquitto.sock",
+        "listener 8883\ncertfile c\nkeyfile k",
+        "listener 8883\ncertfile c\nlistener 1883 127.0.0.1",
+    ],
+)
+def test_a_sound_configuration_passes(folder: Path, text: str) -> None:
+    check(folder, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "line"),
+    [
+        ("per_listener_settings true", "per_listener_settings", 2),
+        ("\n# x\n  per_listener_settings 1", "per_listener_settings", 4),
+        ("per_listener_settings maybe", "per_listener_settings", 2),
+        ("allow_anonymous true\nallow_anonymous false", "allow_anonymous", 2),
+        ("use_identity_as_username true", "use_identity_as_username", 2),
+        ("acl_file /nowhere/acl", "acl_file", 2),
+        ("listener 1883", "listener", 2),
+        ("listener 1883 0.0.0.0", "listener", 2),
+        ("listener 1883 broker.example.com", "listener", 2),
+        ("port 1883", "port", 2),
+        ("listener 1883 127.0.0.1\nlistener 1884", "listener", 3),
+        ("listener 8883\ncertfile c\nlistener 1883", "listener", 4),
+    ],
+)
+def test_a_line_that_opens_a_door_is_named(folder: Path, text: str, key: str, line: int) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        check(folder, text)
+    assert (caught.value.key, caught.value.line) == (key, line)
+
+
+def test_plaintext_may_be_allowed(folder: Path) -> None:
+    check(folder, "listener 1883", allow_plaintext=True)
+
+
+def test_each_service_account_must_be_in_the_password_file(folder: Path) -> None:
+    check(folder, f"password_file {folder}/passwords", accounts=("bridge",))
+    with pytest.raises(ConfigurationError, match="a line for service account probe"):
+        check(folder, f"password_file {folder}/passwords", accounts=("bridge", "probe"))
+    with pytest.raises(ConfigurationError, match="password_file: found no such line"):
+        check(folder, "", accounts=("bridge",))
+
+
+def test_included_files_count_by_name(folder: Path) -> None:
+    included = folder / "conf.d"
+    included.mkdir()
+    (included / "b.conf").write_text("persistence true\n")
+    (included / "A.conf").write_text("allow_anonymous true\n")
+    (included / "c.txt").write_text("per_listener_settings true\n")
+    with pytest.raises(ConfigurationError) as caught:
+        check(folder, f"include_dir {included}")
+    assert caught.value.file == str(included / "A.conf")
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="No such file"):
+        read_configuration(tmp_path / "mosquitto.conf")

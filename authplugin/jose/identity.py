@@ -11,8 +11,8 @@ MAX_ASSET_ID = 64
 MAX_DEVICE_ID = 128
 
 _UPPER = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
-_ALPHANUMERIC = _UPPER | frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
-_SAFE = _ALPHANUMERIC | frozenset("-_")
+_SAFE = _UPPER | frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
+_UPPER_BITS = bytes(b"01"[chr(byte) in _UPPER] for byte in range(256))
 _SUFFIX_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
 
 
@@ -47,7 +47,7 @@ def canonical_asset_id(value: str, form: IdForm) -> str:
         if not is_asset_id(value):
             raise ValueError("is not 1 to 64 letters, digits, - and _")
         return value
-    if len(value) not in {15, 18} or not _ALPHANUMERIC.issuperset(value):
+    if len(value) not in {15, 18} or not (value.isascii() and value.isalnum()):
         raise ValueError("is not a record id of 15 or 18 letters and digits")
     canonical = value[:15] + suffix(value[:15])
     if len(value) == 18 and value != canonical:  # noqa: PLR2004 - the form's own length
@@ -60,9 +60,6 @@ def suffix(record_id: str) -> str:
 
     One for each group of five: bit i is set when the group's i-th character is upper case.
     """
-    return "".join(
-        _SUFFIX_LETTERS[
-            sum(1 << bit for bit, letter in enumerate(record_id[start : start + 5]) if letter in _UPPER)
-        ]
-        for start in (0, 5, 10)
-    )
+    # Read backwards the fifteen bits are one number, with the first group in its lowest five.
+    number = int(record_id.encode().translate(_UPPER_BITS)[::-1], 2)
+    return _SUFFIX_LETTERS[number & 31] + _SUFFIX_LETTERS[number >> 5 & 31] + _SUFFIX_LETTERS[number >> 10]

@@ -36,6 +36,7 @@ MIN_RSA_BITS = 2048
 MAX_RSA_BITS = 8192
 MIN_EXPONENT = 65537
 MAX_EXPONENT_BITS = 64
+_USUAL_EXPONENT = "AQAB"  # 65537, known to be one spelling
 
 _PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 _FIELD_BYTES = 32
@@ -249,6 +250,8 @@ def _octets(jwk: Mapping[str, object], member: str) -> bytes:
 
 def _integer_letters(jwk: Mapping[str, object], member: str) -> str:
     """The letters without leading zero octets, which some issuers write (RFC 7518 §2 Base64urlUInt)."""
+    if jwk.get(member) == _USUAL_EXPONENT:
+        return _USUAL_EXPONENT
     octets = _octets(jwk, member)
     return cast("str", jwk[member]) if octets[0] else encode(octets.lstrip(b"\0"))
 

@@ -1,4 +1,4 @@
-"""A turn of an episode as a CloudEvent whose every byte follows from event time, so that replays repeat it."""
+"""A turn of an episode as a CloudEvent whose every byte follows from event time, so replays repeat it."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import NAMESPACE_URL, UUID, uuid5

@@ -25,11 +25,11 @@ class Finding(msgspec.Struct, frozen=True, array_like=True):
     evidence: tuple[Evidence, ...] = ()
 
 
-def make_finding(
-    why: Explanation, *, metric: str, unit: str, evidence: tuple[Evidence, ...]
-) -> Finding:
+def make_finding(why: Explanation, *, metric: str, unit: str, evidence: tuple[Evidence, ...]) -> Finding:
     """A finding from a detector's words; `unit` is the metric's own, for detectors that speak in it."""
-    spoken = unit if not why.unit else f"{unit} {why.unit}".strip() if why.unit.startswith("per ") else why.unit
+    spoken = why.unit or unit
+    if spoken.startswith("per "):
+        spoken = f"{unit} {spoken}".strip()
     return Finding(
         metric=metric,
         seen=float(why.seen),

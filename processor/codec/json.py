@@ -18,6 +18,8 @@ from processor.errors import DeadLetter, DeadReason
 
 #: Letters of a metric's name and of an event's type.
 _LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
+#: Longest name.
+_NAME = 64
 #: Shapes kept interned; more than this many different ones are validated each time.
 _SHAPES = 10_000
 #: 9999-12-31T23:59:59.999Z: the last millisecond that RFC 3339 can say.
@@ -57,8 +59,8 @@ class _Event(msgspec.Struct):
 
 
 _PLAIN = msgspec.json.Decoder(_Plain).decode
-_TELEMETRY = msgspec.json.Decoder(_Telemetry | list[_Telemetry])  # type: ignore[arg-type] # a union is a type
-_SINGLE = msgspec.json.Decoder(bool | float | _Quantity)  # type: ignore[arg-type] # a union is a type
+_TELEMETRY = msgspec.json.Decoder(_Telemetry | list[_Telemetry])
+_SINGLE = msgspec.json.Decoder(bool | float | _Quantity)
 _EVENT = msgspec.json.Decoder(_Event)
 _ZONED = Annotated[datetime, Meta(tz=True)]
 
@@ -173,7 +175,7 @@ class JsonCodec:
         if len(shape) > self._metrics:
             raise DeadLetter(DeadReason.OVERSIZE, f"{len(shape)} metrics, at most {self._metrics}")
         for name in shape:
-            if not 0 < len(name) <= 64 or not _LETTERS.issuperset(name):
+            if not 0 < len(name) <= _NAME or not _LETTERS.issuperset(name):
                 raise DeadLetter(DeadReason.METRIC_NAME, "a name is 1 to 64 of A-Z a-z 0-9 . _ -")
         if len(self._shapes) < _SHAPES:
             self._shapes[shape] = shape
@@ -213,7 +215,7 @@ def _check_asset(claimed: str, asset: str) -> None:
 
 def _topic_name(name: bytes) -> str:
     text = name.decode("utf-8", "replace")
-    if not 0 < len(text) <= 64 or not _LETTERS.issuperset(text):
+    if not 0 < len(text) <= _NAME or not _LETTERS.issuperset(text):
         raise DeadLetter(DeadReason.TOPIC_INVALID, "a level is 1 to 64 of A-Z a-z 0-9 . _ -")
     return text
 

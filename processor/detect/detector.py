@@ -58,9 +58,11 @@ class Detector:
     onset: Callable[[Row, Row], int] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse field names that a row has a meaning of its own for: plain Python would read that instead."""
+        """Refuse field names that a row has a meaning of its own for: plain Python would read that."""
         for name in (*(self.state.names or ()), *(self.params.names or ())):
             if hasattr(np.record, name):
-                raise TypeError(f"{self.name}: a field may not be called {name!r}: numpy's rows have that attribute")
+                raise TypeError(
+                    f"{self.name}: no field may be called {name!r}: numpy's rows have that attribute"
+                )
         if (self.tick is None) != (self.onset is None):
             raise TypeError(f"{self.name}: tick and onset belong together")

@@ -10,6 +10,8 @@ from processor.detect.detector import Detector, Row, Target
 from processor.detect.duration import Duration
 from processor.model import Explanation
 
+_TICK = 1000
+
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a rule may write under ``event``."""
@@ -25,7 +27,7 @@ PARAMS = np.dtype([("quiet", np.int64)])
 
 def pack(options: Options) -> dict[str, float]:
     """Milliseconds."""
-    if options.quiet < 1000:
+    if options.quiet < _TICK:
         raise ValueError("quiet of at least 1s: the clock moves once a second")
     return {"quiet": options.quiet}
 

@@ -67,7 +67,7 @@ def step(x: Row, p: Row, t: int, v: float) -> bool:
     off = v - x.center
     ready = x.n >= p.samples
     slack = p.hysteresis if x.on else 0.0
-    on = ready and abs(off) > (p.deviations - slack) * spread
+    on = bool(ready and abs(off) > (p.deviations - slack) * spread)
     if ready:
         off = max(-p.deviations * spread, min(off, p.deviations * spread))
     # While it is young, the mean is the plain one of what was seen.

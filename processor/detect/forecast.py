@@ -17,6 +17,8 @@ from processor.model import Explanation
 CERTAINTY = 4.0
 #: Once found, it is over when the time left exceeds the bound by this factor.
 RELEASE = 1.25
+#: This many samples in a row off the trend are a new beginning.
+JUMPS = 2
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -27,7 +29,8 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     window: Annotated[Duration, Meta(description="memory of the trend: a sample this old counts 1/e")]
     samples: Annotated[int, Meta(ge=4, le=100_000, description="says nothing before this many")] = 20
     span: Annotated[
-        Duration | None, Meta(description="says nothing before it has seen this long; default: half the window")
+        Duration | None,
+        Meta(description="says nothing before it has seen this long; default: half the window"),
     ] = None
     change: Annotated[
         float, Meta(gt=0, description="says nothing before the trend has moved the value by this much")
@@ -75,7 +78,7 @@ def step(x: Row, p: Row, t: int, v: float) -> bool:
     if abs(v - expected) > p.jump:
         # One sample off the trend is a spike; a second one is a new beginning, such as a refill.
         x.jumps += 1
-        if x.jumps < 2:
+        if x.jumps < JUMPS:
             return bool(x.on)
         restart(x, t, v)
         x.jumps = 0
@@ -93,7 +96,7 @@ def step(x: Row, p: Row, t: int, v: float) -> bool:
     if moved < p.change or abs(b) <= CERTAINTY * doubt(x):
         return bool(x.on)
     bound = p.within * RELEASE if x.on else p.within
-    on = b * distance > 0.0 and distance / b <= bound
+    on = bool(b * distance > 0.0 and distance / b <= bound)
     x.on = on
     return on
 

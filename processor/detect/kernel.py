@@ -1,4 +1,4 @@
-"""Compile a detector's step into a pass over columns; the same functions run as plain Python with `jit=False`.
+"""Compile a detector's step into a pass over columns; with `jit=False` the same functions are plain Python.
 
 Why so: one pass per detector with its own typed state costs 3 ns a sample, a Python object per rule 430.
 A closure over ``step`` would never hit numba's disk cache, so each pass is this file's template function
@@ -25,7 +25,7 @@ from processor.detect.detector import Detector
 Array = NDArray[Any]
 
 
-def _sweep(slot, t, v, first, count, rule, params, state, flag, out):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202, PLR0913 - compiled: one argument a column
+def _sweep(slot, t, v, first, count, rule, params, state, flag, out):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202, PLR0913, PLR0917 - compiled: one argument a column
     """Every rule of every sample's series; only changes of a flag are written out. Returns how many."""
     k = 0
     for i in range(slot.shape[0]):
@@ -42,7 +42,7 @@ def _sweep(slot, t, v, first, count, rule, params, state, flag, out):  # type: i
     return k
 
 
-def _tick(clock, gap, rows, rule, params, state, flag, out):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202, PLR0913 - compiled: one argument a column
+def _tick(clock, gap, rows, rule, params, state, flag, out):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202 - compiled: one argument a column
     """Every row, when the partition's clock moves; only changes of a flag are written out."""
     k = 0
     for r in range(rows):
@@ -77,7 +77,8 @@ def cache_directory(environment: Mapping[str, str]) -> Path | None:
     if named:
         places = [Path(named)]
     else:
-        bases = [environment.get("CACHE_DIRECTORY", "").partition(":")[0], environment.get("XDG_CACHE_HOME", "")]
+        bases = [environment.get("CACHE_DIRECTORY", "").partition(":")[0]]
+        bases.append(environment.get("XDG_CACHE_HOME", ""))
         if environment.get("HOME"):
             bases.append(environment["HOME"] + "/.cache")
         places = [Path(base) / "assetgate" / "kernels" for base in bases if base.startswith("/")]
@@ -106,7 +107,7 @@ def prepare() -> bool:
     """Point numba at the cache directory, once; whether there is one."""
     directory = cache_directory(os.environ)
     if directory is not None:
-        numba.config.CACHE_DIR = str(directory)
+        numba.config.CACHE_DIR = str(directory)  # type: ignore[attr-defined] # made at import
     return directory is not None
 
 

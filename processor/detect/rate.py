@@ -21,7 +21,9 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     rising: Annotated[_Positive | None, Meta(description="found when it rises by more than this")] = None
     falling: Annotated[_Positive | None, Meta(description="found when it falls by more than this")] = None
-    per: Annotated[Duration, Meta(description="the time in which it may not change by more")] = Duration(60_000)
+    per: Annotated[Duration, Meta(description="the time in which it may not change by more")] = Duration(
+        60_000
+    )
     window: Annotated[Duration, Meta(description="memory of the line: a sample this old counts 1/e")] = (
         Duration(30_000)
     )
@@ -72,7 +74,7 @@ def step(x: Row, p: Row, t: int, v: float) -> bool:
         return False
     change = slope(x) * p.per
     slack = p.hysteresis if x.on else 0.0
-    on = change > p.rising - slack or change < slack - p.falling
+    on = bool(change > p.rising - slack or change < slack - p.falling)
     x.on = on
     return on
 

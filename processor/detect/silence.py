@@ -1,4 +1,4 @@
-"""Silence: no sample for a time, by the partition's clock, which stands still when the road is not proven open."""
+"""Silence: no sample for a time, by the partition's clock, which runs while the road is proven open."""
 
 from typing import Annotated
 
@@ -10,6 +10,8 @@ from processor.detect import duration
 from processor.detect.detector import Detector, Row, Target
 from processor.detect.duration import Duration
 from processor.model import Explanation
+
+_TICK = 1000
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -24,7 +26,7 @@ PARAMS = np.dtype([("after", np.int64)])
 
 def pack(options: Options) -> dict[str, float]:
     """Milliseconds."""
-    if options.after < 1000:
+    if options.after < _TICK:
         raise ValueError("after of at least 1s: the clock moves once a second")
     return {"after": options.after}
 
@@ -41,7 +43,7 @@ def tick(x: Row, p: Row, clock: int, gap: int) -> bool:
     if x.fresh:
         x.seen = clock
         x.fresh = 0
-    return x.t > 0 and clock - max(x.seen, gap) >= p.after
+    return bool(x.t > 0 and clock - max(x.seen, gap) >= p.after)
 
 
 def onset(x: Row, p: Row) -> int:

@@ -40,7 +40,7 @@ def step(x: Row, p: Row, t: int, v: float) -> bool:
         return False
     # The count stands still where it can decide no more, so that it never overflows.
     x.n = min(x.n + 1, p.samples)
-    return x.n >= p.samples and t - x.since >= p.over
+    return bool(x.n >= p.samples and t - x.since >= p.over)
 
 
 def explain(x: Row, p: Row, t: int, v: float) -> Explanation:

@@ -15,9 +15,9 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a rule may write under ``threshold``."""
 
     above: Annotated[float | None, Meta(description="found when the value is greater")] = None
-    below: Annotated[float | None, Meta(description="found when the value is less; with `above`: outside")] = (
-        None
-    )
+    below: Annotated[
+        float | None, Meta(description="found when the value is less; with `above`: outside")
+    ] = None
     hysteresis: Annotated[
         float, Meta(ge=0, description="how far the value must come back inside before it is over")
     ] = 0.0
@@ -34,14 +34,14 @@ def pack(options: Options) -> dict[str, float]:
     above = math.inf if options.above is None else options.above
     below = -math.inf if options.below is None else options.below
     if above - options.hysteresis < below + options.hysteresis:
-        raise ValueError("above − hysteresis to be at least below + hysteresis")
+        raise ValueError("above - hysteresis to be at least below + hysteresis")
     return {"above": above, "below": below, "hysteresis": options.hysteresis}
 
 
 def step(x: Row, p: Row, t: int, v: float) -> bool:  # noqa: ARG001 - every step has the same four arguments
     """Compare; once found, the bounds move inwards by the hysteresis."""
     slack = p.hysteresis if x.on else 0.0
-    on = v > p.above - slack or v < p.below + slack
+    on = bool(v > p.above - slack or v < p.below + slack)
     x.on = on
     return on
 

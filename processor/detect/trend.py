@@ -27,6 +27,11 @@ FIELDS: list[tuple[str, Any]] = [
     ("n", np.int32),
 ]
 
+#: Less spread in time than this is none (seconds², weighted).
+_NONE = 1e-9
+#: Fewer samples in effect than this leave nothing to estimate an error from.
+_FEW = 2.5
+
 
 @register_jitable
 def restart(x: Row, t: int, v: float) -> None:
@@ -66,7 +71,7 @@ def fold(x: Row, t: int, v: float, window: float) -> None:
 def slope(x: Row) -> float:
     """Change per second; 0 while the samples do not span any time."""
     spread = x.wtt - x.wt * x.wt / x.w
-    if spread <= 1e-9:
+    if spread <= _NONE:
         return 0.0
     return float((x.wtv - x.wt * x.wv / x.w) / spread)
 
@@ -82,7 +87,7 @@ def doubt(x: Row) -> float:
     """Standard error of the slope; infinite while it cannot be told."""
     spread = x.wtt - x.wt * x.wt / x.w
     effective = x.w * x.w / x.w2
-    if spread <= 1e-9 or effective <= 2.5:
+    if spread <= _NONE or effective <= _FEW:
         return math.inf
     b = (x.wtv - x.wt * x.wv / x.w) / spread
     rest = x.wvv - x.wv * x.wv / x.w - b * (x.wtv - x.wt * x.wv / x.w)

@@ -1,4 +1,4 @@
-"""The memory of one detector: a row for each (series, rule), in typed columns that double when they are full."""
+"""The memory of one detector: a row for each (series, rule), in typed columns that double when full."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple

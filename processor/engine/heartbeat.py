@@ -58,7 +58,7 @@ class PartitionClock:
         """Continue where `dump` left off."""
         self.now, self.gap, self._at = state["now"], state["gap"], state["at"]
         self._beats = dict(state["beats"])
-        
+
 
 _DECODER = msgspec.json.Decoder(Beat)
 

@@ -107,7 +107,8 @@ class Index:
         self.name[new] = self._number(target, name)
         asset = self.ids[at]
         for bank in self.banks:
-            bank.attach(new, [p for p, (_, rule) in enumerate(bank.rules) if rule.selects(asset, target, name)])
+            places = [at for at, (_, rule) in enumerate(bank.rules) if rule.selects(asset, target, name)]
+            bank.attach(new, places)
         return new
 
     def of(self, series: int) -> tuple[str, Target, str]:

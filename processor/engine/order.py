@@ -45,6 +45,8 @@ JUDGED = np.dtype(
 
 #: Places in the array of counts.
 RECEIVED, TAKEN, LATE, DUPLICATE, CONFLICT, HELD = range(6)
+#: Sequence numbers remembered per asset: the bits of `seen`.
+_REMEMBERED = 64
 
 
 @register_jitable
@@ -54,7 +56,7 @@ def _repeated(asset: Any, t: int, seq: int) -> bool:  # noqa: ANN401 - a row
         return False
     ahead = seq - asset.top
     # A smaller number at a newer time is a device that began to count anew.
-    if asset.top < 0 or ahead >= 64 or (ahead <= 0 and t > asset.newest):
+    if asset.top < 0 or ahead >= _REMEMBERED or (ahead <= 0 and t > asset.newest):
         asset.top = seq
         asset.seen = np.uint64(1)
         return False
@@ -62,12 +64,12 @@ def _repeated(asset: Any, t: int, seq: int) -> bool:  # noqa: ANN401 - a row
         asset.seen = (asset.seen << np.uint64(ahead)) | np.uint64(1)
         asset.top = seq
         return False
-    if ahead <= -64:
+    if ahead <= -_REMEMBERED:
         return False
     bit = np.uint64(1) << np.uint64(-ahead)
     met = (asset.seen & bit) != np.uint64(0)
     asset.seen |= bit
-    return met
+    return bool(met)
 
 
 @register_jitable
@@ -96,7 +98,7 @@ def _release(asset: Any, series: Any, pool: Any, free: Any, out: Any, k: int, co
     return k
 
 
-def admit(records, runs, values, lateness, most, clock, assets, series, pool, free, out, counts):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201, PLR0913, PLR0912, PLR0915, C901 - compiled: one straight pass, one argument a column
+def admit(records, runs, values, lateness, most, clock, assets, series, pool, free, out, counts):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201, PLR0913, PLR0912, PLR0915, PLR0917, C901 - compiled: one straight pass, one argument a column
     """Take in records in order of arrival; the judged samples come first in `out`. Returns how many.
 
     `pool` must have room for every value, and `out` for every value, every waiting sample and every record.
@@ -109,8 +111,7 @@ def admit(records, runs, values, lateness, most, clock, assets, series, pool, fr
         asset = assets[record.asset]
         t = record.t
         repeated = _repeated(asset, t, record.seq)
-        if asset.newest < t:
-            asset.newest = t
+        asset.newest = max(asset.newest, t)
         mark = max(asset.mark, asset.newest - lateness)
         for _ in range(record.runs):
             run = runs[r]
@@ -179,15 +180,14 @@ def admit(records, runs, values, lateness, most, clock, assets, series, pool, fr
     return k
 
 
-def expire(lateness, clock, assets, owner, series, pool, free, out, counts):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201, PLR0913 - compiled: one argument a column
+def expire(lateness, clock, assets, owner, series, pool, free, out, counts):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201, PLR0913, PLR0917 - compiled: one argument a column
     """Judge what has waited for the whole lateness by the partition's clock: its asset fell silent."""
     k = 0
     for at in range(pool.shape[0]):
         sample = pool[at]
         if sample.used and clock - sample.clock >= lateness:
             asset = assets[owner[sample.series]]
-            if asset.mark < sample.t:
-                asset.mark = sample.t
+            asset.mark = max(asset.mark, sample.t)
             k = _release(asset, series, pool, free, out, k, counts)
     return k
 

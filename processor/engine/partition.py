@@ -31,6 +31,7 @@ from processor.errors import DeadLetter, DeadReason
 from processor.model import HEARTBEAT, TAIL, CaseEvent, Counts, Dead, Outcome, Record
 from processor.rules.ruleset import RuleSet
 
+_LONGEST_ID = 64
 _LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 
 
@@ -74,7 +75,9 @@ class Engine:
 
     def advance(self, records: Sequence[Record]) -> Outcome:
         """Judge a run of records in the order of their offsets; never raises on any input."""
-        events, dead = self._events, self._dead = [], []
+        events: list[CaseEvent] = []
+        dead: list[Dead] = []
+        self._events, self._dead = events, dead
         self._unjudged = self._untold = 0
         self._tally[:] = 0
         read, by_key = self._codec.read, self.index.by_key
@@ -321,7 +324,8 @@ class Engine:
     def _find(self, change: Change, t: int, v: float, judged: Array) -> Finding:
         """Why, with the samples that led there."""
         _, target, name = self.index.of(change.series)
-        evidence = self._asset_evidence(change) if target is Target.ASSET else self._evidence(change, judged, name)
+        whole = target is Target.ASSET
+        evidence = self._asset_evidence(change) if whole else self._evidence(change, judged, name)
         why = change.bank.explain(change, t, v)
         unit = self.index.units.get(change.series, "")
         return make_finding(why, metric=name, unit=unit, evidence=tuple(evidence))
@@ -342,7 +346,7 @@ class Engine:
         index = self.index
         rows: Any = index.metrics(int(index.owner[change.series]), self.limits.evidence)
         met = [(index.of(row)[2], index.series[row]) for row in rows]
-        return [Evidence(name, int(row["t"]), float(row["v"])) for name, row in met if row["t"] != order.NEVER]
+        return [Evidence(name, int(at["t"]), float(at["v"])) for name, at in met if at["t"] != order.NEVER]
 
 
 def warm(rules: RuleSet) -> None:
@@ -353,7 +357,7 @@ def warm(rules: RuleSet) -> None:
 
 
 def _asset_id(key: bytes) -> str:
-    if not 0 < len(key) <= 64 or not _LETTERS.issuperset(key):
+    if not 0 < len(key) <= _LONGEST_ID or not _LETTERS.issuperset(key):
         raise DeadLetter(DeadReason.KEY_MISSING, "the key is not an asset id")
     return key.decode("ascii")
 

@@ -1,4 +1,4 @@
-"""A partition's memory as bytes, and back: versioned, and tied to rules by id and detector, never by place."""
+"""A partition's memory as bytes, and back: versioned, tied to rules by id and detector, never by place."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from processor.errors import StreamError
 from processor.model import Counts
 
 if TYPE_CHECKING:
+    from processor.engine.index import Index
     from processor.engine.partition import Engine
 
 #: What was taken in once is taken over, whatever the bound is now.
@@ -86,7 +87,7 @@ def dump(engine: Engine) -> bytes:
             ids=index.ids,
             shapes=list(shapes),
             shape=shape,
-            series=[(int(index.owner[at]), *map(str, index.names[index.name[at]])) for at in range(count)],
+            series=[(int(index.owner[at]), *_name(index, at)) for at in range(count)],
             assets=rows.tobytes(),
             samples=index.series[:count].tobytes(),
             recent=index.recent[:count].tobytes(),
@@ -142,7 +143,7 @@ def _read(engine: Engine, data: bytes) -> _Memory:
         raise StreamError("the state is not a dump of this program") from None
     if version != VERSION:
         raise StreamError(
-            f"the state has format {version}, this version reads {VERSION}: run the version that wrote it, or newer"
+            f"the state has format {version}, this version reads {VERSION}: run the version that wrote it"
         )
     try:
         memory = _DECODER.decode(data)
@@ -151,6 +152,11 @@ def _read(engine: Engine, data: bytes) -> _Memory:
     if memory.partition != engine.partition:
         raise StreamError(f"the state is of partition {memory.partition}, not of {engine.partition}")
     return memory
+
+
+def _name(index: Index, at: int) -> tuple[str, str]:
+    target, name = index.names[index.name[at]]
+    return str(target), name
 
 
 def _describe(dtype: np.dtype[Any]) -> list[tuple[str, str]]:

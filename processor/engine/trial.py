@@ -41,7 +41,7 @@ class Trial(NamedTuple):
 def try_rules(rules: RuleSet, lines: Iterable[bytes], *, jit: bool = True) -> Trial:
     """Judge lines of telemetry, each one message with ``asset`` and ``ts`` (integer milliseconds).
 
-    Time of receipt is event time, in the order of the lines; a heartbeat a second lets silence and timers run.
+    Time of receipt is event time, in the order of the lines; a heartbeat a second lets timers run.
     """
     engine = Engine(rules, partition=0, limits=Limits(), jit=jit)
     outcome = engine.advance(list(_records(lines)))

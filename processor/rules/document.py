@@ -12,6 +12,8 @@ import yaml
 from processor.detect.duration import EXPECTED, Duration
 from processor.errors import ConfigurationError
 
+#: Longest value that an error shows whole.
+_SHOWN = 60
 _EXPECTED = re.compile(r"Expected (.*?)(?:, got .*)?(?: - at .*)?", re.DOTALL)
 _ENUM = re.compile(r"Invalid enum value .*")
 _PATTERN = re.compile(r"Expected `str` matching regex .*")
@@ -65,8 +67,8 @@ class Document:
                 found[name] = value
         return found
 
-    def struct(self, node: yaml.Node, key: str, form: type[msgspec.Struct], skip: Sequence[str] = ()) -> Any:  # noqa: ANN401 - an instance of form, or None
-        """An instance of `form`; None when anything in it was wrong. Members in `skip` are left to the caller."""
+    def struct(self, node: yaml.Node, key: str, form: type[msgspec.Struct]) -> Any:  # noqa: ANN401 - an instance of form, or None
+        """An instance of `form`; None when anything in it was wrong."""
         fields = {field.encode_name: field for field in msgspec.structs.fields(form)}
         before = len(self.errors)
         members = self.members(node, key, list(fields))
@@ -76,9 +78,9 @@ class Document:
             if name not in members:
                 if field.required and isinstance(node, yaml.MappingNode):
                     self.refuse(line_of(node), path, "nothing", "a value: this key is required")
-            elif name not in skip:
+            else:
                 values[field.name] = self.convert(members[name], path, field.type)
-        if len(self.errors) > before or skip:
+        if len(self.errors) > before:
             return None
         return form(**values)
 
@@ -113,7 +115,7 @@ def line_of(node: yaml.Node) -> int:
 def describe(value: object) -> str:
     """A value as an error shows it."""
     text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "…"
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
 
 
 def _bare(form: Any) -> Any:  # noqa: ANN401 - any type a struct's field may have

@@ -141,16 +141,18 @@ def _detector(document: Document, node: yaml.Node, key: str) -> tuple[Detector, 
         document.refuse(line_of(below[0]), key, f"{len(below[0].value)} detectors", "exactly one")
         return None
     for name, value in members.items():
-        detector = DETECTORS[name]
-        options = document.struct(value, f"{key}.{name}", detector.options)
-        if options is None:
-            return None
-        try:
-            detector.pack(options)
-        except ValueError as error:
-            document.refuse(line_of(value), f"{key}.{name}", "options that do not fit", str(error))
-            return None
-        return detector, options
+        options = _options(document, value, f"{key}.{name}", DETECTORS[name])
+        if options is not None:
+            return DETECTORS[name], options
     return None
 
 
+def _options(document: Document, node: yaml.Node, key: str, detector: Detector) -> Any:  # noqa: ANN401 - an instance of the detector's options, or None
+    options = document.struct(node, key, detector.options)
+    try:
+        if options is not None:
+            detector.pack(options)
+    except ValueError as error:
+        document.refuse(line_of(node), key, "options that do not fit", str(error))
+        return None
+    return options

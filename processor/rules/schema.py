@@ -35,9 +35,9 @@ class RuleForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     detect: Annotated[dict[str, Any], Meta(description="exactly one detector with its options")]
     version: Annotated[int, Meta(ge=1, le=1_000_000, description="raise it when the meaning changes")] = 1
     select: Annotated[Select, Meta(description="which series it looks at")] = Select()
-    hold: Annotated[
-        Duration, Meta(description="the condition must hold this long before the case opens")
-    ] = msgspec.field(default=Duration(0), name="for")
+    hold: Annotated[Duration, Meta(description="the condition must hold this long before the case opens")] = (
+        msgspec.field(default=Duration(0), name="for")
+    )
     clear: Annotated[
         Duration, Meta(description="the condition must be over this long before the case closes")
     ] = Duration(0)

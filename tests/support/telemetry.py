@@ -18,7 +18,9 @@ class Written(NamedTuple):
     headers: Sequence[tuple[str, bytes]]
 
 
-def sent(asset: str, t: int, /, *, seq: int | None = None, received: int | None = None, **metrics: object) -> Written:
+def sent(
+    asset: str, t: int, /, *, seq: int | None = None, received: int | None = None, **metrics: object
+) -> Written:
     """Telemetry of one asset at event time `t`."""
     message: dict[str, object] = {"ts": t, "metrics": metrics}
     if seq is not None:
@@ -33,7 +35,8 @@ def payload(asset: str, value: bytes, *, received: int = START, tail: bytes = b"
 
 def event(asset: str, t: int, kind: str) -> Written:
     """A device's own event."""
-    return payload(asset, json.dumps({"ts": t, "data": {}}).encode(), received=t, tail=f"events/{kind}".encode())
+    value = json.dumps({"ts": t, "data": {}}).encode()
+    return payload(asset, value, received=t, tail=f"events/{kind}".encode())
 
 
 def beat(t: int, bridge: str = "bridge") -> Written:

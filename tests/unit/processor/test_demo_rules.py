@@ -1,4 +1,4 @@
-"""The demo's rules on the demo's machines: each faulty one is found once and soon, and no healthy one ever."""
+"""The demo's rules on the demo's machines: each faulty one is found once and soon, a healthy one never."""
 
 import json
 from dataclasses import asdict

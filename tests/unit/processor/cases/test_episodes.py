@@ -6,14 +6,16 @@ from typing import Any
 import pytest
 
 from processor.cases.casebook import Casebook, Condition
-from processor.cases.event import case_id, make_event, write_time
 from processor.cases.episode import Episode, Phase, Turn
+from processor.cases.event import case_id, make_event, write_time
 from processor.cases.finding import Evidence, Finding
 from processor.model import CaseEvent
 from processor.rules import parse_rules
 from tests.support.telemetry import rules_text
 
-FOUND = Finding("temperature", 91.0, 80.0, 11.0, "Cel", "91 is above 80", (Evidence("temperature", 1000, 91.0),))
+FOUND = Finding(
+    "temperature", 91.0, 80.0, 11.0, "Cel", "91 is above 80", (Evidence("temperature", 1000, 91.0),)
+)
 AT = Condition(0, 0)
 
 
@@ -132,7 +134,11 @@ def test_opened_and_closed_share_the_case_and_differ_in_id() -> None:
 
 @pytest.mark.parametrize(
     ("milliseconds", "text"),
-    [(0, "1970-01-01T00:00:00.000Z"), (1_700_000_000_007, "2023-11-14T22:13:20.007Z"), (2**62, "9999-12-31T23:59:59.999Z")],
+    [
+        (0, "1970-01-01T00:00:00.000Z"),
+        (1_700_000_000_007, "2023-11-14T22:13:20.007Z"),
+        (2**62, "9999-12-31T23:59:59.999Z"),
+    ],
 )
 def test_times_are_written_in_utc_to_the_millisecond(milliseconds: int, text: str) -> None:
     assert write_time(milliseconds) == text

@@ -99,7 +99,10 @@ def test_status_is_no_telemetry() -> None:
         (b'{"ts":1,"ts":2,"metrics":{"a":1}}', DeadReason.MALFORMED),
         (b'{"x":' * 700, DeadReason.MALFORMED),
         (b'{"metrics":{"a":1}}' + b" " * 5000, DeadReason.OVERSIZE),
-        (b'[{"metrics":{"a":1}},{"metrics":{"a":1}},{"metrics":{"a":1}},{"metrics":{"a":1}}]', DeadReason.OVERSIZE),
+        (
+            b'[{"metrics":{"a":1}},{"metrics":{"a":1}},{"metrics":{"a":1}},{"metrics":{"a":1}}]',
+            DeadReason.OVERSIZE,
+        ),
         (b'{"metrics":{"a":1,"b":1,"c":1,"d":1,"e":1}}', DeadReason.OVERSIZE),
         (b'{"metrics":{"a":NaN}}', DeadReason.NON_FINITE),
         (b'{"metrics":{"a":-Infinity}}', DeadReason.NON_FINITE),
@@ -136,7 +139,9 @@ def test_what_cannot_be_judged_is_refused_with_its_reason(value: bytes | None, e
     assert reason(value) is expected
 
 
-@pytest.mark.parametrize("tail", [b"", b"commands/x", b"telemetry/", b"telemetry/a/b", b"events", b"events/\xff"])
+@pytest.mark.parametrize(
+    "tail", [b"", b"commands/x", b"telemetry/", b"telemetry/a/b", b"events", b"events/\xff"]
+)
 def test_a_topic_that_is_none_of_ours_is_refused(tail: bytes) -> None:
     assert reason(b"1", tail) is DeadReason.TOPIC_INVALID
 
@@ -154,13 +159,20 @@ def test_what_a_device_wrote_is_never_in_the_detail() -> None:
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from(["ts", "seq", "metrics", "asset", "v", "u", "a"]), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["ts", "seq", "metrics", "asset", "v", "u", "a"]), inner, max_size=4
+        )
+    ),
     max_leaves=8,
 )
 
 
-@given(value=st.binary(max_size=60) | JSON.map(lambda each: json.dumps(each).encode()), tail=st.sampled_from([b"telemetry", b"telemetry/a", b"events/a"]))
+@given(
+    value=st.binary(max_size=60) | JSON.map(lambda each: json.dumps(each).encode()),
+    tail=st.sampled_from([b"telemetry", b"telemetry/a", b"events/a"]),
+)
 def test_any_payload_is_either_read_or_refused(value: bytes, tail: bytes) -> None:
     try:
         found = read(value, tail)

@@ -16,7 +16,7 @@ from processor.model import Explanation
 class Probe:
     """One detector on one series."""
 
-    def __init__(self, name: str, **options: Any) -> None:
+    def __init__(self, name: str, **options: Any) -> None:  # noqa: ANN401 - each detector has its own
         self.detector = DETECTORS[name]
         self.state = np.zeros(1, self.detector.state).view(np.recarray)[0]
         params = np.zeros(1, self.detector.params).view(np.recarray)

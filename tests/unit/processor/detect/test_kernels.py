@@ -18,7 +18,14 @@ from processor.detect.kernel import build, cache_directory
 OPTIONS: dict[str, dict[str, Any]] = {
     "threshold": {"above": 10.0, "below": -10.0, "hysteresis": 3.0},
     "rate": {"rising": 5.0, "falling": 4.0, "hysteresis": 1.0, "samples": 3},
-    "forecast": {"reaches": 0.0, "within": 60_000, "window": 10_000, "samples": 4, "change": 0.1, "jump": 8.0},
+    "forecast": {
+        "reaches": 0.0,
+        "within": 60_000,
+        "window": 10_000,
+        "samples": 4,
+        "change": 0.1,
+        "jump": 8.0,
+    },
     "silence": {"after": 5_000},
     "event": {"quiet": 5_000},
     "stuck": {"over": 5_000, "tolerance": 0.5},
@@ -66,7 +73,9 @@ def run(detector: Detector, stream: list[tuple[int, int, float]], *, jit: bool) 
 @pytest.mark.parametrize("detector", DETECTORS.values(), ids=lambda each: each.name)
 @settings(max_examples=60, deadline=None)
 @given(stream=samples)
-def test_compiled_and_plain_agree_on_random_streams(detector: Detector, stream: list[tuple[int, int, float]]) -> None:
+def test_compiled_and_plain_agree_on_random_streams(
+    detector: Detector, stream: list[tuple[int, int, float]]
+) -> None:
     compiled, plain = (run(detector, stream, jit=jit) for jit in (True, False))
     assert compiled[0] == plain[0]
     for field in detector.state.names or ():
@@ -95,7 +104,12 @@ def test_a_second_process_takes_the_kernels_from_the_cache(tmp_path: Path) -> No
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
     hits = [
         subprocess.run(
-            [sys.executable, "-c", script], env=environment, check=True, capture_output=True, text=True, timeout=60
+            [sys.executable, "-c", script],
+            env=environment,
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=60,
         ).stdout.strip()
         for _ in range(2)
     ]

@@ -1,4 +1,4 @@
-"""One partition from records to events, as plain Python; test_invariants compares with the compiled passes."""
+"""One partition from records to events, as plain Python; test_invariants compares it with the compiled."""
 
 import json
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ HOT = rules_text("{threshold: {above: 80, hysteresis: 5}}", more="for: 3s\n    c
 SILENT = rules_text("{silence: {after: 10s}}", select="{}")
 
 
-def engine(text: str = HOT, **limits: Any) -> Engine:
+def engine(text: str = HOT, **limits: Any) -> Engine:  # noqa: ANN401 - bounds of several types
     return Engine(parse_rules(text), partition=0, limits=Limits(**limits), jit=False)
 
 
@@ -33,7 +33,10 @@ def beats(first: int, last: int, bridge: str = "bridge") -> list[Written]:
 
 
 def together(*parts: Sequence[Written]) -> list[Written]:
-    return sorted((record for part in parts for record in part), key=lambda record: (record.timestamp, record.key is None))
+    return sorted(
+        (record for part in parts for record in part),
+        key=lambda record: (record.timestamp, record.key is None),
+    )
 
 
 def test_a_value_that_stays_above_opens_one_case_and_closes_it_once() -> None:
@@ -142,15 +145,21 @@ def test_a_slow_consumer_that_reads_an_hour_at_once_finds_no_silence() -> None:
 
 
 def test_one_of_two_bridges_being_down_holds_the_clock() -> None:
-    both = together(beats(0, 5, "one"), beats(0, 5, "two"), [sent("a", at(n), temperature=1) for n in range(5)])
+    both = together(
+        beats(0, 5, "one"), beats(0, 5, "two"), [sent("a", at(n), temperature=1) for n in range(5)]
+    )
     one = engine(SILENT)
     assert told(one.advance([*both, *beats(6, 600, "one")])) == []
-    assert told(one.advance(together(beats(601, 630, "one"), beats(601, 630, "two")))) == [("a", "opened", 14)]
+    assert told(one.advance(together(beats(601, 630, "one"), beats(601, 630, "two")))) == [
+        ("a", "opened", 14)
+    ]
 
 
 def test_a_device_event_opens_one_case_however_often_it_is_repeated() -> None:
     text = rules_text("{event: {quiet: 10s}}", select="{event: supply_low}")
-    records = together([event("a", at(n), "supply_low") for n in (1, 2, 5)], [event("a", at(3), "other")], beats(0, 30))
+    records = together(
+        [event("a", at(n), "supply_low") for n in (1, 2, 5)], [event("a", at(3), "other")], beats(0, 30)
+    )
     assert told(engine(text).advance(records)) == [("a", "opened", 1), ("a", "closed", 15)]
 
 
@@ -214,7 +223,9 @@ def test_state_survives_a_change_of_the_rules_where_rule_and_detector_stay() -> 
     dump = before.dump()
     higher = parse_rules(HOT.replace("hysteresis: 5", "hysteresis: 9") + SILENT[7:].replace("id: r", "id: s"))
     after = Engine.load(dump, higher, partition=0, jit=False)
-    assert told(after.advance([sent("a", at(n), temperature=70) for n in range(5, 10)])) == [("a", "closed", 8)]
+    assert told(after.advance([sent("a", at(n), temperature=70) for n in range(5, 10)])) == [
+        ("a", "closed", 8)
+    ]
     renamed = parse_rules(HOT.replace("id: r", "id: other"))
     fresh = Engine.load(dump, renamed, partition=0, jit=False)
     assert told(fresh.advance([sent("a", at(n), temperature=70) for n in range(5, 10)])) == []

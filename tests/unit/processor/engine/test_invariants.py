@@ -1,5 +1,6 @@
-"""What must hold for any stream: cuts, order, crashes and compilation change nothing; every sample is accounted for."""
+"""What must hold for any stream: cuts, order, crashes and compilation change nothing; no sample is lost."""
 
+import itertools
 import random
 from collections.abc import Sequence
 
@@ -18,8 +19,10 @@ rules:
      detect: {threshold: {above: 5, hysteresis: 2}}}
   - {id: quick, kind: case, severity: low, title: t, select: {metric: a}, detect: {threshold: {below: 2}}}
   - {id: stuck, kind: case, severity: low, title: t, select: {metric: b}, detect: {stuck: {over: 4s}}}
-  - {id: rate, kind: case, severity: low, title: t, select: {metric: b}, detect: {rate: {rising: 3, per: 1s, window: 4s}}}
-  - {id: odd, kind: case, severity: low, title: t, select: {metric: b}, detect: {ewma: {deviations: 2, window: 8s, samples: 4}}}
+  - {id: rate, kind: case, severity: low, title: t, select: {metric: b},
+     detect: {rate: {rising: 3, per: 1s, window: 4s}}}
+  - {id: odd, kind: case, severity: low, title: t, select: {metric: b},
+     detect: {ewma: {deviations: 2, window: 8s, samples: 4}}}
   - {id: empty, kind: opportunity, severity: low, title: t, select: {metric: a},
      detect: {forecast: {reaches: 0, within: 10s, window: 5s, samples: 4}}}
   - {id: silent, kind: case, severity: low, title: t, for: 1s, clear: 1s, detect: {silence: {after: 4s}}}
@@ -39,8 +42,12 @@ def streams(draw: st.DrawFn) -> list[Written]:
             if chance.random() < 0.3:
                 continue
             t = START + second * 1000 + chance.randrange(0, 900, 100)
-            metrics = {name: chance.choice([0, 1, 4, 6, 9]) for name in chance.choice(["ab", "ba", "a", "abc"])}
-            records.append(sent(asset, t, seq=second if chance.random() < 0.5 else None, received=t, **metrics))
+            metrics = {
+                name: chance.choice([0, 1, 4, 6, 9]) for name in chance.choice(["ab", "ba", "a", "abc"])
+            }
+            records.append(
+                sent(asset, t, seq=second if chance.random() < 0.5 else None, received=t, **metrics)
+            )
             if chance.random() < 0.1:
                 records.append(event(asset, t, "low"))
             if chance.random() < 0.1:
@@ -60,7 +67,7 @@ def run(
     engine = Engine(rules, partition=0, limits=limits, jit=jit)
     events: list[CaseEvent] = []
     edges = [0, *sorted(cut % (len(records) + 1) for cut in cuts), len(records)]
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in itertools.pairwise(edges):
         if crash:
             engine = Engine.load(engine.dump(), rules, partition=0, limits=limits, jit=jit)
         outcome = engine.advance(records[start:end])
@@ -76,7 +83,9 @@ cutting = st.lists(st.integers(0, 200), max_size=6)
 
 @settings(max_examples=80, deadline=None)
 @given(records=streams(), cuts=cutting, lateness=st.sampled_from([0, 1, LATENESS]))
-def test_cutting_a_stream_into_runs_changes_nothing(records: list[Written], cuts: list[int], lateness: int) -> None:
+def test_cutting_a_stream_into_runs_changes_nothing(
+    records: list[Written], cuts: list[int], lateness: int
+) -> None:
     assert run(records, cuts, lateness=lateness) == run(records, [], lateness=lateness)
 
 
@@ -98,9 +107,13 @@ def test_compiled_and_plain_engines_tell_the_same(records: list[Written], cuts: 
 def test_any_order_of_arrival_within_the_lateness_tells_the_same(seed: int, lateness: int) -> None:
     chance = random.Random(seed)
     times = sorted({START + chance.randrange(40_000) for _ in range(40)})
-    inside = [sent("x", t, received=START + 60_000, a=chance.choice([0, 4, 6, 9]), b=chance.random()) for t in times]
+    inside = [
+        sent("x", t, received=START + 60_000, a=chance.choice([0, 4, 6, 9]), b=chance.random()) for t in times
+    ]
     # Each record is moved by less than the lateness: it still comes before anything that much newer.
-    moved = sorted(zip(times, inside, strict=True), key=lambda pair: pair[0] + chance.uniform(0, lateness * 999))
+    moved = sorted(
+        zip(times, inside, strict=True), key=lambda pair: pair[0] + chance.uniform(0, lateness * 999)
+    )
     end = [sent("x", times[-1] + 60_000, received=START + 120_000, a=3, b=0.5)]
     shuffled = run([record for _, record in moved] + end, [], lateness=lateness)
     assert shuffled[:2] == run(inside + end, [], lateness=lateness)[:2]
@@ -112,7 +125,8 @@ def test_any_order_of_arrival_within_the_lateness_tells_the_same(seed: int, late
 def test_every_case_is_opened_once_and_closed_at_most_once_after_it(records: list[Written]) -> None:
     events, _, _ = run(records, [])
     assert len({event.id for event in events}) == len(events)
-    opened, closed = {}, {}
+    opened: dict[bytes, int] = {}
+    closed: dict[bytes, int] = {}
     for each in events:
         case = each.value.split(b'"caseId":"')[1][:36]
         told = opened if ".opened." in each.type else closed
@@ -121,22 +135,33 @@ def test_every_case_is_opened_once_and_closed_at_most_once_after_it(records: lis
     assert all(case in opened and opened[case] <= t for case, t in closed.items())
 
 
-@settings(max_examples=300, deadline=None)
-@given(
-    records=st.lists(
-        st.builds(
-            Written,
-            st.none() | st.sampled_from([b"x", b"y", b"", b"bad key", b"\xff" * 70]),
-            st.none() | st.binary(max_size=40) | st.sampled_from(
-                [b'{"metrics":{"a":1e308}}', b'{"metrics":{"a":-1e308,"b":1}}', b'[{"ts":0,"metrics":{"c":true}}]', b'{"ts":1}']
-            ),
-            st.just(0),
-            st.sampled_from([START, START + 1000, 0, -1, 2**63 - 1]),
-            st.lists(st.tuples(st.sampled_from(["t", "hb", "x"]), st.sampled_from([b"telemetry", b"events/low", b"", b"\xff"])), max_size=2),
+HOSTILE = st.builds(
+    Written,
+    key=st.none() | st.sampled_from([b"x", b"y", b"", b"bad key", b"\xff" * 70]),
+    value=st.none()
+    | st.binary(max_size=40)
+    | st.sampled_from(
+        [
+            b'{"metrics":{"a":1e308}}',
+            b'{"metrics":{"a":-1e308,"b":1}}',
+            b'[{"ts":0,"metrics":{"c":true}}]',
+            b'{"ts":1}',
+            b'{"ts":253402300799999,"metrics":{"a":9}}',
+        ]
+    ),
+    offset=st.just(0),
+    timestamp=st.sampled_from([START, START + 1000, 0, -1, 253_402_300_799_999, 2**63 - 1]),
+    headers=st.lists(
+        st.tuples(
+            st.sampled_from(["t", "hb", "x"]), st.sampled_from([b"telemetry", b"events/low", b"", b"\xff"])
         ),
-        max_size=20,
-    )
-)  # fmt: skip
+        max_size=2,
+    ),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(records=st.lists(HOSTILE, max_size=20))
 def test_no_input_stops_the_engine_and_every_record_is_accounted_for(records: list[Written]) -> None:
     outcome = Engine(RULES, partition=0).advance(records)
     assert outcome.counts.balanced

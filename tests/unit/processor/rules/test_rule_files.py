@@ -8,6 +8,7 @@ from processor.detect.detector import Target
 from processor.rules import RulesRefused, load_rules, parse_rules
 from tests.support.telemetry import rules_text
 
+ONE = rules_text("{stuck: {over: 1s}}")
 TYPOS = """\
 rules:
   - id: hot
@@ -32,7 +33,13 @@ def test_a_good_file_becomes_a_frozen_set_with_a_hash_of_its_content() -> None:
     text = rules_text("{threshold: {above: 80}}", more="for: 5s")
     rules = parse_rules(text)
     rule = rules.rules[0]
-    assert (rule.id, rule.version, rule.target, rule.select, rule.hold) == ("r", 1, Target.METRIC, "temperature", 5000)
+    assert (rule.id, rule.version, rule.target, rule.select, rule.hold) == (
+        "r",
+        1,
+        Target.METRIC,
+        "temperature",
+        5000,
+    )
     assert rules.hash == parse_rules("# a comment\n" + text).hash
     assert rules.hash != parse_rules(text.replace("80", "81")).hash
     assert rules.hash != parse_rules(text.replace("5s", "6s")).hash
@@ -64,15 +71,15 @@ def test_every_mistake_is_named_at_once_with_line_key_found_and_expected() -> No
         (rules_text("{}"), "found 0 detectors, expected exactly one"),
         (rules_text("{threshold: {above: 1}, stuck: {over: 1s}}"), "found 2 detectors, expected exactly one"),
         (rules_text("{threshold: {above: .nan}}"), "found nan, expected a finite number"),
-        (rules_text("{threshold: {above: hot}}"), "detect.threshold.above: found 'hot', expected float | null"),
+        (rules_text("{threshold: {above: hot}}"), "above: found 'hot', expected float | null"),
         (rules_text("{threshold: {}}"), "expected above, below or both"),
         (rules_text("{silence: {after: 10}}"), "found 10, expected a duration"),
-        (rules_text("{event: {}}"), "r.yaml:3: rules[0].select: found a metric, expected an event, for event"),
+        (rules_text("{event: {}}"), "select: found a metric, expected an event, for event"),
         (rules_text("{stuck: {over: 1s}}", select="{}"), "found neither metric nor event, expected a metric"),
         (rules_text("{stuck: {over: 1s}}", select="{metric: a, event: b}"), "one of the two"),
         (rules_text("{stuck: {over: 1s}}", select="{metric: 'a b'}"), "expected 1 to 64 of the characters"),
         (rules_text("{stuck: {over: 1s}}", more="version: yes"), "found True, expected int"),
-        (rules_text("{stuck: {over: 1s}}") + rules_text("{stuck: {over: 1s}}")[7:], "found 'r', expected an id used once"),
+        (ONE + ONE[7:], "found 'r', expected an id used once"),
     ],
 )  # fmt: skip
 def test_a_wrong_file_is_refused_with_what_to_change(text: str, expected: str) -> None:
@@ -91,7 +98,9 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_rule_selects_by_metric_and_by_patterns_of_assets() -> None:
-    rule = parse_rules(rules_text("{stuck: {over: 1s}}", select="{metric: a, assets: ['press-*', x]}")).rules[0]
+    rule = parse_rules(rules_text("{stuck: {over: 1s}}", select="{metric: a, assets: ['press-*', x]}")).rules[
+        0
+    ]
     assert rule.selects("press-7", Target.METRIC, "a")
     assert rule.selects("x", Target.METRIC, "a")
     assert not rule.selects("PRESS-7", Target.METRIC, "a")
@@ -119,7 +128,10 @@ def test_the_command_ends_with_1_and_one_line_an_error(tmp_path: Path) -> None:
 def test_the_command_sums_a_good_file_up_and_tries_it_on_a_sample(tmp_path: Path) -> None:
     file, sample = tmp_path / "r.yaml", tmp_path / "sample.jsonl"
     file.write_text(rules_text("{threshold: {above: 80}}", more="for: 2s"))
-    lines = [f'{{"asset":"a","ts":{1_700_000_000_000 + n * 1000},"metrics":{{"temperature":{60 + n * 10}}}}}' for n in range(8)]
+    lines = [
+        f'{{"asset":"a","ts":{1_700_000_000_000 + n * 1000},"metrics":{{"temperature":{60 + n * 10}}}}}'
+        for n in range(8)
+    ]
     sample.write_text("\n".join([*lines, "not json"]))
     done = check(file, "--sample", sample)
     assert "r (version 1, case, high): threshold on metric temperature, for 2s" in done.stdout

@@ -169,9 +169,10 @@ class Gate:
             connection: the door's own name of the connection.
             grant: what `authenticate` answered with.
         """
-        issuer = self._policy.issuers[grant.issuer]
+        issuer = self._policy.issuers.get(grant.issuer)
+        leeway = 0.0 if issuer is None else issuer.leeway
         generation = self._verdicts.generation(grant.digest)
-        return self._sessions.open(client_id, connection, grant, generation=generation, leeway=issuer.leeway)
+        return self._sessions.open(client_id, connection, grant, generation=generation, leeway=leeway)
 
     def close_session(self, client_id: str, connection: int) -> Session | None:
         """Record that a connection ended; see `Sessions.close`."""

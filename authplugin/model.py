@@ -23,13 +23,14 @@ class Connect:
 
     Attributes:
         client_id: MQTT client identifier as sent; ``""`` when the client leaves it to the broker.
-        username: MQTT user name, None when the flag is not set.
+        username: MQTT user name, None when the flag is not set; never in a repr, for some put
+            their token there.
         password: the asset token's bytes, None when the flag is not set; never in a repr.
         address: the peer's address, without its port.
     """
 
     client_id: str
-    username: str | None
+    username: str | None = field(repr=False)
     password: bytes | None = field(repr=False)
     address: str
 

@@ -21,7 +21,7 @@ _SETTINGS = """\
 # Settings of the gate
 
 A TOML file, given by `--config` or `plugin_opt_config_file`. A variable `AUTHPLUGIN_<TABLE>__<KEY>` overrides a key,
-for instance `AUTHPLUGIN_METRICS__PORT=9464` or `AUTHPLUGIN_ISSUERS__0__LEEWAY_S=10`. Unknown names are mistakes.
+for instance `AUTHPLUGIN_METRICS__PORT=9610` or `AUTHPLUGIN_ISSUERS__0__LEEWAY_S=10`. Unknown names are mistakes.
 Relative paths start at the file's directory. `authplugin check-config FILE` names every mistake with its line.
 """  # noqa: E501 - lines of the page, not of the code
 _REASONS = """\

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import msgspec
 
-from authplugin.errors import ConfigurationError, ConfigurationErrors
 from authplugin.keys.schedule import FILE_TIMING, Timing
 from authplugin.policy import Policy
 from authplugin.settings.compiler import compile_policy, key_url
-from authplugin.settings.file import ConfigFile
+from authplugin.settings.file import ConfigFile, read_text
 from authplugin.settings.tables import GateSettings, IssuerTable
 
 __all__ = ["GateSettings", "IssuerTable", "Loaded", "key_timing", "key_url", "load", "parse"]
@@ -40,19 +39,8 @@ def load(path: Path, environ: Mapping[str, str] | None = None) -> Loaded:
     Raises:
         ConfigurationErrors: every mistake, with file, line, key, found, expected.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) and error.strerror else "no UTF-8"
-        raise ConfigurationErrors(
-            [
-                ConfigurationError(
-                    file=str(path), line=None, key="the file", found=why, expected="a readable TOML file"
-                )
-            ]
-        ) from None
     variables = os.environ if environ is None else environ
-    return parse(text, name=str(path), environ=variables, base=path.resolve().parent)
+    return parse(read_text(path), name=str(path), environ=variables, base=path.resolve().parent)
 
 
 def parse(text: str, *, name: str, environ: Mapping[str, str], base: Path) -> Loaded:

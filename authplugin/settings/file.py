@@ -10,7 +10,7 @@ import re
 import tomllib
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -24,6 +24,7 @@ KeyPath = tuple[str | int, ...]
 _MAX_SHOWN = 80
 _UNIONS = (typing.Union, types.UnionType)
 _NOTHING = object()
+_STATEMENT = re.compile(r"\s*($|#|\[|[\w\"'.\- ]+=)")
 
 
 class ConfigFile:
@@ -188,7 +189,7 @@ class ConfigFile:
         A key that is not there is looked for where its table is.
         """
         for depth in range(len(path), 0, -1):
-            for count in range(1, len(self._lines) + 1):
+            for count in self._statements():
                 try:
                     document = tomllib.loads("".join(self._lines[:count]))
                 except tomllib.TOMLDecodeError:
@@ -196,6 +197,13 @@ class ConfigFile:
                 if _has(document, path[:depth]):
                     return count
         return None
+
+    def _statements(self) -> Iterator[int]:
+        """Numbers of lines after which a statement may be complete: long lists are not tried line by line."""
+        for count, following in enumerate(self._lines[1:], start=1):
+            if _STATEMENT.match(following):
+                yield count
+        yield len(self._lines)
 
     def _syntax_error(self, error: tomllib.TOMLDecodeError) -> ConfigurationError:
         text = str(error)
@@ -205,6 +213,25 @@ class ConfigFile:
         return ConfigurationError(
             file=self.name, line=line, key="the file", found=f"no TOML: {what}", expected="TOML 1.0"
         )
+
+
+def read_text(path: Path) -> str:
+    """A configuration file's text.
+
+    Raises:
+        ConfigurationErrors: it cannot be read, or is no UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else "no UTF-8"
+        raise ConfigurationErrors(
+            [
+                ConfigurationError(
+                    file=str(path), line=None, key="the file", found=why, expected="a readable TOML file"
+                )
+            ]
+        ) from None
 
 
 def dotted(path: KeyPath) -> str:

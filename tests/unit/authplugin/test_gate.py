@@ -1,10 +1,12 @@
 import hashlib
+from pathlib import Path
 
 import pytest
 
 from authplugin.errors import Reason
 from authplugin.explanation import ROWS
 from authplugin.model import Action, Allow, Connect, Decision, Deny, Grant
+from authplugin.settings import parse
 from authplugin.testing import TokenMint
 from authplugin.testing.mint import base64url
 from tests.support.gates import AID, CONFIG, DID, SHORT, Bench, refused
@@ -241,6 +243,15 @@ def test_a_session_whose_verdict_is_gone_is_judged_again(bench: Bench) -> None:
     session = bench.sessions.find(AID)
     assert session is not None
     assert session.generation == 0
+
+
+def test_a_session_of_an_issuer_just_removed_gets_no_leeway(bench: Bench) -> None:
+    grant = bench.grant()
+    other = parse(CONFIG.replace("acme.my", "other"), name="gate.toml", environ={}, base=Path())
+    bench.gate.adopt(other.policy)
+    bench.gate.open_session(AID, 1, grant)
+    bench.clock.advance(518_400)
+    assert [kick.reason for kick in bench.gate.due()] == ["expired"]
 
 
 def test_sessions_open_and_close_through_the_gate(bench: Bench) -> None:

@@ -193,6 +193,13 @@ def test_a_mistake_is_named_with_its_line_key_found_and_expected(text: str, expe
     assert any(mistake.startswith(expected) for mistake in found), found
 
 
+def test_the_line_is_that_of_the_key_below_long_lists_and_blank_lines() -> None:
+    ids = "".join(f'  "02iAB{number:010}",\n' for number in range(3000))
+    text = f"{ISSUER}assets = {{ exact = [] }}\n\n# a comment\n\n[metrics]\n\nport = -1\n"
+    assert mistakes(text.replace("[] }", "[\n" + ids + "] }"))[0].startswith("gate.toml:3011: metrics.port: ")
+    assert mistakes(text.replace("{ exact = [] }", '"x"'))[0].startswith("gate.toml:4: issuers[0].assets: ")
+
+
 def test_every_mistake_is_found_at_once_in_the_order_of_the_file() -> None:
     found = mistakes(ISSUER + "leeway_s = -1\n[cache]\ncapacity = 'x'\n[metrics]\nprot = 1\n")
     assert [re.match(r"gate.toml:(\d+): ", text)[1] for text in found] == ["4", "6", "8"]  # type: ignore[index]

@@ -57,6 +57,8 @@ class Report:
 
     def __init__(self, file: Path | None) -> None:
         self._file = file
+        if file is not None:
+            file.unlink(missing_ok=True)  # what an earlier run left
         self._content: dict[str, object] = {"addresses": None, "verdict": None}
 
     def start(self, addresses: dict[str, object]) -> None:

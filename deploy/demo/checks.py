@@ -10,12 +10,11 @@ from urllib.parse import urlencode, urlsplit
 
 import aiomqtt
 
-from deploy.demo.casebook import Entry
 from deploy.demo.fleet import Device, Fleet
 from deploy.demo.installation import OVERSIZE
 from deploy.demo.metrics import scrape
 from deploy.demo.registration import claims
-from deploy.demo.witness import Witness, took
+from deploy.demo.witness import Witness
 
 Verdict = tuple[bool, str]
 
@@ -145,13 +144,6 @@ async def answer(urls: Mapping[str, str]) -> Verdict:
         if status not in {0, http.client.OK}:
             silent.append(f"{name}: {status}")
     return not silent, "; ".join(silent)
-
-
-def told(entry: Entry, name: str) -> str:
-    """A case in one line: whose, what, by which rule, how long after the sample's publish."""
-    data = entry.opened.data
-    by = f"{data.rule.id} v{data.rule.version}"
-    return f"{name}: {data.title} ({by}), {took(entry):.2f} s after the publish"
 
 
 def _request(url: str, form: Mapping[str, str] | None) -> tuple[int, bytes]:

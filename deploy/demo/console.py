@@ -75,8 +75,9 @@ class Console:
         self._write(f"   {self.ink(mark, _MARK_INK[mark])} {lines[0]}\n")
         for more in lines[1:]:
             self._write(f"     {more}\n")
-        for more in textwrap.wrap(printable(detail), WIDTH - 5, break_on_hyphens=False):
-            self._write(f"     {self.ink(more, Ink.DIM)}\n")
+        for part in detail.split("\n"):
+            for more in textwrap.wrap(printable(part), WIDTH - 5, break_on_hyphens=False):
+                self._write(f"     {self.ink(more, Ink.DIM)}\n")
 
     def plain(self, text: str = "", ink: Ink = Ink.PLAIN) -> None:
         """Lines as they are, in one ink (for what a person copies, so they are never wrapped)."""
@@ -100,20 +101,18 @@ class Console:
         """
         cells = [[printable(cell) for cell in row] for row in rows]
         widths = [max(len(row[i]) for row in [list(columns), *cells]) for i in range(len(columns))]
-        room = WIDTH - 5 - 2 * (len(columns) - 1)
+        room = WIDTH - 3 - 2 * (len(columns) - 1)
         while sum(widths) > room:
             widths[widths.index(max(widths))] -= 1
         head = "  ".join(
             clipped(name, width).ljust(width) for name, width in zip(columns, widths, strict=True)
         )
-        self._write(f"     {self.ink(head.rstrip(), Ink.DIM)}\n")
+        self._write(f"   {self.ink(head.rstrip(), Ink.DIM)}\n")
         for number, row in enumerate(cells):
             text = "  ".join(
                 clipped(cell, width).ljust(width) for cell, width in zip(row, widths, strict=True)
             )
-            self._write(
-                f"     {self.ink(text.rstrip(), inks[number] if number < len(inks) else Ink.PLAIN)}\n"
-            )
+            self._write(f"   {self.ink(text.rstrip(), inks[number] if number < len(inks) else Ink.PLAIN)}\n")
 
     def _write(self, text: str) -> None:
         if self._pending:

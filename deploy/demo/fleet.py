@@ -25,6 +25,9 @@ from deploy.demo.registration import (
 PERIOD_SECONDS = 1.0
 """How often a device reports."""
 
+UNITS = {"temperature": "°C", "pressure": "bar", "toner": "%"}
+"""What a device says its metrics are in; vibration goes without, as a bare number."""
+
 _SITES = ("Leipzig", "Porto", "Osaka", "Tampere", "Austin")
 _MODELS = ("PressLine 40", "PressLine 60", "PrintMax 9")
 _REGISTERING_AT_ONCE = 8
@@ -188,7 +191,10 @@ class Fleet:
                 await client.publish(f"{prefix}/events/supply_low", json.dumps(event), qos=1)
                 self.signals.append(Signal(device.asset_id, "supply_low", at))
             at = int(time.time() * 1000)
-            metrics = asdict(reading) | {"toner": {"v": reading.toner, "u": "%"}}
+            metrics = {
+                name: {"v": value, "u": UNITS[name]} if name in UNITS else value
+                for name, value in asdict(reading).items()
+            }
             message = {"ts": at, "seq": next(sequence), "metrics": metrics}
             await client.publish(f"{prefix}/telemetry", json.dumps(message), qos=1)
             self.last_sample[device.asset_id] = at

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Self
 
@@ -25,7 +25,7 @@ from deploy.demo.registration import Client
 from deploy.demo.status import MEANINGS, keep_fresh, limits, refusals
 from deploy.demo.topics import following
 from deploy.demo.witness import CASES as CASES_TOPIC
-from deploy.demo.witness import TOPICS, Witness, quantity
+from deploy.demo.witness import TOPICS, Witness
 from processor.rules.load import load_rules
 
 #: Longest time for the whole story; each wait in it has its own, shorter.
@@ -36,6 +36,7 @@ _STEP_SECONDS = 20.0
 _CASES_SECONDS = 60.0
 #: How long a fifth case is waited for, longer than any rule's own hold.
 _GRACE_SECONDS = 6.0
+_ATTACK_EVERY_SECONDS = 10.0
 _POLL_SECONDS = 0.05
 
 
@@ -72,8 +73,13 @@ class Story:
             now=lambda: round(time.time() * 1000),
         )
         self._arrived: asyncio.Queue[Entry] = asyncio.Queue()
+        self._detectors = {rule.id: rule.detector.name for rule in self._rules.rules}
         self._witness = Witness(
-            self._board, devices=self._names, now=time.time, on_case=self._arrived.put_nowait
+            self._board,
+            devices=self._names,
+            detectors=self._detectors,
+            now=time.time,
+            on_case=self._arrived.put_nowait,
         )
         self._tasks: list[asyncio.Task[None]] = []
         self._stack = AsyncExitStack()
@@ -132,6 +138,7 @@ class Story:
     async def stay(self) -> None:
         """Go on for ever, telling each case as it arrives."""
         self._keep(self._watch_tasks())
+        self._keep(self._go_on())
         while True:
             self._tell_case(await self._arrived.get())
 
@@ -226,28 +233,21 @@ class Story:
     async def _tell_hostile(self) -> None:
         self._console.chapter(4, "Hostile ones try too")
         url = self._place.metrics()["gate"]
-        attacks = Hostile(
-            issuer=self._issuer,
-            client=self._client,
-            broker=("127.0.0.1", self._place.mqtt_port),
-            audience=AUDIENCE,
-        )
-        attacker, victim = self._healthy()[:2]
         rows: list[tuple[Answer, str]] = []
         before = refusals(await scrape(url))
         self._console.progress("they try")
-        async for answer in attacks.attempt(attacker, victim):
+        async for answer in self._attack():
             after = refusals(await scrape(url))
             rows.append((answer, ", ".join(sorted((after - before).elements())) or "none"))
             before = after
             self._console.progress(answer.attempt.name)
         verdicts = [answer.refused and reason == answer.attempt.expected for answer, reason in rows]
         self._console.table(
-            ("attempt", "the broker's answer", "reason by the gate", "verdict"),
+            ("attempt", "broker's answer", "reason by the gate", "verdict"),
             [
                 (
                     answer.attempt.name,
-                    f"{answer.packet} 0x{answer.code:02X} {answer.text}",
+                    f"{answer.packet} {answer.text}",
                     reason,
                     "refused" if verdict else f"WRONG: {answer.attempt.expected} was due",
                 )
@@ -278,7 +278,6 @@ class Story:
         self._console.chapter(6, "The worker judges it, and cases arrive")
         self._keep(checks.send_garbage(self._fleet, self._healthy()[-1]))
         due = {self._fleet.device(fault).asset_id: fault for fault in CASES}
-        rules = {rule.id: rule.detector.name for rule in self._rules.rules}
         end = time.monotonic() + _CASES_SECONDS
         waiting = set(CASES)
         while waiting and time.monotonic() < end:
@@ -294,15 +293,12 @@ class Story:
             if (
                 expected is None
                 or fault not in waiting
-                or rules[entry.opened.data.rule.id] != expected.detector
+                or self._detectors.get(entry.opened.data.rule.id) != expected.detector
             ):
                 self._tell_case(entry)
                 continue
             waiting.discard(fault)
-            self._ledger.judge(
-                expected.claim.name, entry.kind == expected.kind, checks.told(entry, self._names[entry.asset])
-            )
-            self._detail(entry)
+            self._ledger.judge(expected.claim.name, entry.kind == expected.kind, "\n".join(self._told(entry)))
         for fault in sorted(waiting):
             self._ledger.judge(CASES[fault].claim.name, False, f"none within {_CASES_SECONDS:.0f} s")
         self._console.progress(f"waiting {_GRACE_SECONDS:.0f} s for a fifth that must not come")
@@ -332,16 +328,32 @@ class Story:
             f"       .venv/bin/python -m deploy.demo.topics {self._kafka} {CASES_TOPIC}", Ink.CYAN
         )
 
-    def _tell_case(self, entry: Entry) -> None:
-        self._console.line(Mark.TOLD, checks.told(entry, self._names.get(entry.asset, entry.asset)))
-        self._detail(entry)
+    def _attack(self) -> AsyncIterator[Answer]:
+        """Every hostile attempt once, by one healthy device after another's asset."""
+        broker = ("127.0.0.1", self._place.mqtt_port)
+        attacks = Hostile(issuer=self._issuer, client=self._client, broker=broker, audience=AUDIENCE)
+        attacker, victim = self._healthy()[:2]
+        return attacks.attempt(attacker, victim)
 
-    def _detail(self, entry: Entry) -> None:
-        data = entry.opened.data
-        self._console.plain(
-            f"       seen {quantity(data.seen, data.unit)}, expected {quantity(data.expected, data.unit)};"
-            f" {len(data.evidence)} pieces of evidence",
-            Ink.DIM,
+    async def _go_on(self) -> None:
+        """The hostile ones never rest, so that page and dashboards have something to show."""
+        while True:
+            await asyncio.sleep(_ATTACK_EVERY_SECONDS)
+            async for _ in self._attack():
+                pass
+
+    def _tell_case(self, entry: Entry) -> None:
+        self._console.line(Mark.TOLD, *self._told(entry))
+
+    def _told(self, entry: Entry) -> tuple[str, str]:
+        """A case in two lines: whose and what, how long after the publish; what was seen, by which rule."""
+        data, name = entry.opened.data, self._names.get(entry.asset, entry.asset)
+        seen, expected = self._witness.seen(entry)
+        after = "its last sample" if self._detectors.get(data.rule.id) == "silence" else "the publish"
+        rule, count = f"{data.rule.id} version {data.rule.version}", len(data.evidence)
+        return (
+            f"{name}: {data.title}, {self._witness.took(entry):.2f} s after {after}",
+            f"seen {seen}, expected {expected} by {rule}: {data.detail}; evidence: {count} samples",
         )
 
     def _rule(self, detector: str) -> str:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
-from deploy.demo.casebook import CaseBook, CloudEvent, Entry, milliseconds
+from deploy.demo.casebook import CaseBook, Entry, milliseconds
 from deploy.demo.page.board import Board, Case, StreamCounts
 from deploy.demo.topics import Record
 
@@ -18,6 +18,8 @@ TOPICS = (TOKENS, TELEMETRY, CASES, DEAD)
 #: Header of a control record of the bridge, which is no telemetry.
 _HEARTBEAT = "hb"
 _TAIL = "t"
+#: Detectors whose findings read otherwise than a number against a bound.
+_SILENCE, _EVENT = "silence", "event"
 
 
 class Witness:
@@ -26,6 +28,7 @@ class Witness:
     Args:
         board: the status page's memory.
         devices: asset id → name.
+        detectors: rule id → what looks at the samples.
         now: seconds since the epoch.
         on_case: called with each newly opened case.
     """
@@ -35,6 +38,7 @@ class Witness:
         board: Board,
         *,
         devices: Mapping[str, str],
+        detectors: Mapping[str, str],
         now: Callable[[], float],
         on_case: Callable[[Entry], None],
     ) -> None:
@@ -51,6 +55,7 @@ class Witness:
         self._samples = 0
         self._board = board
         self._devices = devices
+        self._detectors = detectors
         self._now = now
         self._on_case = on_case
 
@@ -101,42 +106,49 @@ class Witness:
         if len(self.book.cases) > known:
             self._on_case(entry)
 
+    def seen(self, entry: Entry) -> tuple[str, str]:
+        """What was seen and what was expected, as a person writes it."""
+        data = entry.opened.data
+        if self._detectors.get(data.rule.id) == _EVENT:
+            return f"{data.metric} reported", "not reported"
+        return quantity(data.seen, data.unit), quantity(data.expected, data.unit)
+
+    def took(self, entry: Entry) -> float:
+        """Seconds from the publish of the sample that decided to the case's arrival here.
+
+        A case's event time is that of the sample that decided, but for silence, which nothing decides: there
+        it is the last sample's.
+        """
+        decided = milliseconds(entry.opened.time)
+        if self._detectors.get(entry.opened.data.rule.id) == _SILENCE:
+            times = (item.get("ts") for item in entry.opened.data.evidence)
+            decided = max((time for time in times if isinstance(time, int)), default=decided)
+        return max(0.0, entry.arrived - decided / 1000)
+
     def shown(self, entry: Entry) -> Case:
         """The case as the page tells it."""
         data = entry.opened.data
         closed = entry.closed()
+        seen, expected = self.seen(entry)
         return Case(
             id=data.caseId,
             kind=entry.kind,
             title=data.title or data.rule.id,
+            detail=data.detail,
             asset=entry.asset,
             device=self._devices.get(entry.asset, ""),
             metric=data.metric,
             severity=data.severity,
-            seen=quantity(data.seen, data.unit),
-            expected=quantity(data.expected, data.unit),
+            seen=seen,
+            expected=expected,
             rule=data.rule.id,
             version=str(data.rule.version),
             since=milliseconds(data.window.from_),
             opened=milliseconds(entry.opened.time),
             closed=milliseconds(closed.time) if closed else None,
             evidence=tuple(evidence(item) for item in data.evidence),
-            took=took(entry),
+            took=self.took(entry),
         )
-
-
-def took(entry: Entry) -> float:
-    """Seconds from the publish of the newest sample the case stands on to its arrival here."""
-    return max(0.0, entry.arrived - decisive(entry.opened) / 1000)
-
-
-def decisive(event: CloudEvent) -> int:
-    """Event time, ms, of the newest sample in the evidence; the event's own when it holds none."""
-    times = (item.get("ts") for item in event.data.evidence)
-    return max(
-        (milliseconds(time) for time in times if isinstance(time, int | str)),
-        default=milliseconds(event.time),
-    )
 
 
 def messages(record: Record) -> list[dict[str, object]]:
@@ -164,6 +176,8 @@ def quantity(value: float | str | None, unit: str | None) -> str:
     """A value with its unit as a person writes it."""
     if value is None:
         return "nothing"
+    if unit == "d" and isinstance(value, float) and value < 1:
+        return f"{value * 24:.1f} h" if value * 24 >= 1 else f"{value * 24 * 60:.0f} min"
     text = f"{value:.4g}" if isinstance(value, float) else str(value)
     return f"{text} {unit or ''}".strip()
 

@@ -49,6 +49,7 @@ def recorded() -> Board:
             Case(
                 id=f"c{number}",
                 kind="case",
+                detail="86.1 is above 82",
                 title=f"Overheating {HOSTILE_NAME if asset == 'A3' else ''}",
                 asset=asset,
                 device="Press 2" if asset == "A2" else HOSTILE_NAME,

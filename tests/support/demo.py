@@ -1,7 +1,6 @@
 """`python -m deploy.demo` as a child: what it says, what it reports, and what is left of it afterwards."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -113,8 +112,16 @@ class RunningDemo:
             time.sleep(0.1)
 
 
+def left(pids: set[int], seconds: float = 10.0) -> set[int]:
+    """Those that still run when the time is up."""
+    end = time.monotonic() + seconds
+    while (found := alive(pids)) and time.monotonic() < end:
+        time.sleep(0.05)
+    return found
+
+
 def alive(pids: set[int]) -> set[int]:
-    """Those that still run (a zombie does not)."""
+    """Those that run now (a zombie does not)."""
     found = set()
     for pid in pids:
         try:
@@ -122,17 +129,4 @@ def alive(pids: set[int]) -> set[int]:
                 found.add(pid)
         except (FileNotFoundError, ProcessLookupError):
             continue
-    return found
-
-
-def left_in_groups(directory: Path) -> list[str]:
-    """Command lines of processes whose arguments name that directory."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            line = path.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if str(directory) in line and path.parent.name != str(os.getpid()):
-            found.append(line)
     return found

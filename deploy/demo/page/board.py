@@ -28,6 +28,7 @@ class Case:
         id: case id, also its key on the page.
         kind: ``case``, ``opportunity`` or ``security``.
         title: what happened, for a person.
+        detail: one sentence more, with the numbers.
         metric: the series that the finding is about, ``""`` when there is none.
         since: start of the episode, ms.
         took: seconds from the publish of the deciding sample to the case, None when there was none.
@@ -36,6 +37,7 @@ class Case:
     id: str
     kind: str
     title: str
+    detail: str
     asset: str
     device: str
     metric: str

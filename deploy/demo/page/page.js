@@ -93,7 +93,7 @@ function caseRow(item) {
     refreshChart();
     at("chart").scrollIntoView({ block: "nearest", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
   });
-  const what = element("td", {}, item.title, element("small", {}, `${item.kind}${item.severity ? ", " + item.severity : ""}`));
+  const what = element("td", {}, item.title, element("small", {}, [item.detail, item.kind, item.severity].filter(Boolean).join(" · ")));
   if (item.evidence.length) {
     what.append(element("details", {}, element("summary", { "data-part": "evidence" }, `evidence (${item.evidence.length})`),
       element("ul", {}, ...item.evidence.map((line) => element("li", {}, line)))));

@@ -19,7 +19,7 @@ def test_no_line_is_wider_than_a_terminal_of_a_hundred_columns() -> None:
 def test_columns_of_a_table_are_aligned() -> None:
     stream = io.StringIO()
     Console(stream, environ={}).table(("name", "n"), [("one", "1"), ("three", "3")])
-    assert stream.getvalue().splitlines() == ["     name   n", "     one    1", "     three  3"]
+    assert stream.getvalue().splitlines() == ["   name   n", "   one    1", "   three  3"]
 
 
 def test_colours_and_progress_are_for_terminals_only() -> None:

@@ -15,6 +15,7 @@ def case(number: int, *, opened: int = 2_000, closed: int | None = None) -> Case
         id=f"case-{number}",
         kind="case",
         title="Too hot",
+        detail="95 is above 90",
         asset="A1",
         device="Press 1",
         metric="temperature",

@@ -8,11 +8,12 @@ import logging
 import os
 import socket
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
 from authplugin.errors import ConfigurationError
 
-SECRET_VARIABLE = "AUTHPLUGIN_ISSUER__CLIENT_SECRET"  # noqa: S105 - the variable's name
+if TYPE_CHECKING:
+    from authplugin.issuer.settings import IssuerSettings
 
 _SECRET_LIMIT = 4096
 
@@ -22,32 +23,31 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser = subparsers.add_parser(
         "issuer",
         help="run a development issuer: key set, token exchange, asset records",
-        description="Stands in for the CRM that issues asset tokens. Not for production.",
+        description="Stands in for the CRM that issues asset tokens. Not for production. Options override "
+        "variables AUTHPLUGIN_ISSUER__<KEY>, which override the table [issuer] of the file.",
     )
-    add = parser.add_argument
-    add("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
-    add("--port", type=int, default=8443, help="port to listen on, 0 for a free one (default %(default)s)")
+    add, flag = parser.add_argument, argparse.BooleanOptionalAction
+    add("--config", type=Path, metavar="FILE", help="TOML file with a table [issuer]")
+    add("--host", help="address to listen on (default 127.0.0.1)")
+    add("--port", type=int, help="port to listen on, 0 for a free one (default 8443)")
     add("--issuer", metavar="URL", help="iss, when it is not http://HOST:PORT")
-    add(
-        "--audience", action="append", required=True, metavar="A", help="aud of asset tokens; may be repeated"
-    )
-    add("--client-id", default="development", metavar="C", help="the client's name (default %(default)s)")
+    add("--audience", action="append", metavar="A", help="aud of asset tokens; may be repeated")
+    add("--client-id", metavar="C", help="the client's name (default development)")
     add(
         "--client-secret-file",
-        type=Path,
         metavar="F",
-        help=f"file with the client's secret; without it the environment's {SECRET_VARIABLE}",
+        help="file with the client's secret; without it the variable AUTHPLUGIN_ISSUER__CLIENT_SECRET",
     )
-    add("--key-file", type=Path, metavar="F", help="keep keys in this file, mode 0600; made when missing")
-    add("--kid", default="Assets", help="name of the first signing key (default %(default)s)")
+    add("--key-file", metavar="F", help="keep keys in this file, mode 0600; made when missing")
+    add("--kid", help="name of the first signing key (default Assets)")
     add(
         "--kafka",
         metavar="BOOTSTRAP",
         help="publish asset-token events there; without it they stay in memory",
     )
-    add("--validity", type=int, default=518400, metavar="S", help="seconds a token lives (default six days)")
-    add("--development-claims", action="store_true", help="let requests choose validity and audience")
-    add("--accept-unsigned-actors", action="store_true", help="take alg none where no key is bound")
+    add("--validity", type=int, metavar="S", help="seconds a token lives (default six days)")
+    add("--development-claims", action=flag, help="let requests choose validity and audience")
+    add("--accept-unsigned-actors", action=flag, help="take alg none where no key is bound")
     return parser
 
 
@@ -57,36 +57,60 @@ def run(args: argparse.Namespace) -> int:
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    if args.validity <= 0:
-        raise _wrong("--validity", str(args.validity), "a positive number of seconds")
-    if args.issuer is not None and not _is_issuer(args.issuer):
-        raise _wrong("--issuer", args.issuer, "http(s)://HOST[:PORT][/PATH] without a slash at the end")
-    digest = hashlib.sha256(_read_secret(args.client_secret_file)).digest()
-    with open_socket(args.host, args.port) as listener:
-        asyncio.run(_serve(args, digest, listener))
+    settings = _settings(args)
+    digest = hashlib.sha256(_read_secret(settings.client_secret_file)).digest()
+    with open_socket(settings.host, settings.port) as listener:
+        asyncio.run(_serve(settings, digest, listener))
     return 0
 
 
-async def _serve(args: argparse.Namespace, secret_digest: bytes, listener: socket.socket) -> None:
+def _settings(args: argparse.Namespace) -> "IssuerSettings":
+    """Defaults, the file, the environment, the options: the later the stronger."""
+    import typing  # noqa: PLC0415 - as above
+
+    import msgspec  # noqa: PLC0415 - as above
+
+    from authplugin.issuer.settings import URL_FORM, IssuerSettings, is_issuer, load_settings  # noqa: PLC0415 - as above
+    from authplugin.settings.file import described, shown  # noqa: PLC0415 - as above
+
+    settings = load_settings(args.config, os.environ)
+    given = {}
+    for name, hint in typing.get_type_hints(IssuerSettings, include_extras=True).items():
+        value = getattr(args, name)
+        if value is None:
+            continue
+        try:
+            given[name] = msgspec.convert(value, hint)
+        except msgspec.ValidationError:
+            raise _wrong(f"--{name.replace('_', '-')}", shown(value), described(hint)) from None
+    settings = msgspec.structs.replace(settings, **given)
+    if settings.issuer is not None and not is_issuer(settings.issuer):
+        raise _wrong("--issuer", settings.issuer, URL_FORM)
+    if not settings.audience:
+        raise _wrong("--audience", "none", "at least one, here or as issuer.audience in the file")
+    return settings
+
+
+async def _serve(settings: "IssuerSettings", secret_digest: bytes, listener: socket.socket) -> None:
     from authplugin.issuer import Issuer, IssuerProfile, KeyRing, MemorySink, create_app  # noqa: PLC0415 - as above
     from authplugin.issuer.http import KEYS_PATH, TOKEN_PATH  # noqa: PLC0415 - as above
     from authplugin.issuer.kafka import KafkaSink  # noqa: PLC0415 - as above
     from authplugin.issuer.server import serve  # noqa: PLC0415 - as above
 
-    host = f"[{args.host}]" if ":" in args.host else args.host
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
     address = f"http://{host}:{listener.getsockname()[1]}"
-    url = args.issuer or address
+    url = settings.issuer or address
     profile = IssuerProfile(
         url=url,
-        audiences=tuple(args.audience),
-        client_id=args.client_id,
+        audiences=settings.audience,
+        client_id=settings.client_id,
         client_secret_digest=secret_digest,
-        validity=args.validity,
-        development_claims=args.development_claims,
-        accept_unsigned_actors=args.accept_unsigned_actors,
+        validity=settings.validity,
+        development_claims=settings.development_claims,
+        accept_unsigned_actors=settings.accept_unsigned_actors,
     )
-    keys = KeyRing(args.kid, path=args.key_file)
-    sink = MemorySink() if args.kafka is None else KafkaSink(args.kafka)
+    keys = KeyRing(settings.kid, path=None if settings.key_file is None else Path(settings.key_file))
+    sink = MemorySink() if settings.kafka is None else KafkaSink(settings.kafka)
     ready = json.dumps({"issuer": url, "keys": address + KEYS_PATH, "token_endpoint": address + TOKEN_PATH})
     try:
         await serve(create_app(Issuer(profile, keys, sink)), listener, lambda: print(ready, flush=True))
@@ -94,14 +118,17 @@ async def _serve(args: argparse.Namespace, secret_digest: bytes, listener: socke
         await asyncio.to_thread(sink.close)
 
 
-def _read_secret(path: Path | None) -> bytes:
-    if path is None:
+def _read_secret(name: str | None) -> bytes:
+    from authplugin.issuer.settings import SECRET_VARIABLE  # noqa: PLC0415 - as above
+
+    if name is None:
+        # Taken out, so that nothing this process starts or dumps has it.
         secret = os.environb.pop(SECRET_VARIABLE.encode(), b"")
         if not secret:
             raise _wrong("--client-secret-file", "none", f"a file, or {SECRET_VARIABLE} in the environment")
         return secret
     try:
-        with path.open("rb") as file:
+        with Path(name).open("rb") as file:
             text = file.read(_SECRET_LIMIT + 1)
     except OSError as error:
         raise _wrong("--client-secret-file", error.strerror or "no file", "a readable file") from None
@@ -109,12 +136,6 @@ def _read_secret(path: Path | None) -> bytes:
     if not secret or len(text) > _SECRET_LIMIT:
         raise _wrong("--client-secret-file", f"{len(text)} bytes", f"a secret of 1 to {_SECRET_LIMIT} bytes")
     return secret
-
-
-def _is_issuer(url: str) -> bool:
-    parts = urlsplit(url)
-    whole = parts.scheme in {"http", "https"} and parts.hostname and not parts.query and not parts.fragment
-    return bool(whole) and not url.endswith("/")
 
 
 def _wrong(key: str, found: str, expected: str) -> ConfigurationError:

@@ -294,7 +294,7 @@ def test_it_says_what_to_change_and_ends_with_1(tmp_path: Path) -> None:
         ((*secret, "--key-file", tmp_path / "open"), "mode 0600"),
         ((*secret, "--key-file", tmp_path / "bad"), "delete the file"),
         ((*secret, "--key-file", tmp_path / "none" / "keys"), "may write"),
-        ((*secret, "--validity", "0"), "positive number"),
+        ((*secret, "--validity", "0"), "an integer of 1 to"),
         ((*secret, "--issuer", "acme.my.site.com"), "http(s)://"),
         ((*secret, "--host", "192.0.2.1"), "address of this machine"),
     ):

@@ -5,7 +5,6 @@ one spelling: no padding, no white space, and last letters whose unused bits are
 §3.5), so that a digest of the bytes names the token.
 """
 
-from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from typing import TypeGuard
 
@@ -101,7 +100,7 @@ def split(token: bytes) -> Compact:
 
 
 @lru_cache(maxsize=1024)
-def parse_header(raw: bytes, algorithms: AbstractSet[str]) -> Header:
+def parse_header(raw: bytes, algorithms: frozenset[str]) -> Header:
     """Parse the protected header and check everything in it that can be refused without a key.
 
     Remembered by its bytes: the tokens of one issuer share one header. The memory is bounded, for
@@ -109,7 +108,7 @@ def parse_header(raw: bytes, algorithms: AbstractSet[str]) -> Header:
 
     Args:
         raw: decoded header.
-        algorithms: the names ``alg`` may have; a frozenset.
+        algorithms: the names ``alg`` may have.
 
     Raises:
         Refused: ``malformed`` (not one UTF-8 JSON object with one reading), ``alg_not_allowed``,

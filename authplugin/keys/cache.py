@@ -65,6 +65,7 @@ class KeySlot:
 
     Attributes:
         held: the set in use, None before the first good one.
+        lapsed: the set in use passed its hard age, and verdicts reached with it were told so.
         asked: unknown kids seen since the last attempt, at most `MAX_ASKED`.
         error: why the last attempt failed, None when it did not.
         attempts: fetches tried.
@@ -73,10 +74,11 @@ class KeySlot:
         wake: called when there is a first kid to look for; cheap, from any thread.
     """
 
-    __slots__ = ("_absent", "asked", "attempts", "error", "failures", "held", "misses", "wake")
+    __slots__ = ("_absent", "asked", "attempts", "error", "failures", "held", "lapsed", "misses", "wake")
 
     def __init__(self) -> None:
         self.held: Held | None = None
+        self.lapsed = False
         self.asked: set[str] = set()
         self.error: str | None = None
         self.attempts = 0
@@ -120,8 +122,8 @@ class KeyCache:
     """The keys of every configured issuer.
 
     Attributes:
-        generation: grows whenever any issuer's key material changes; a verdict reached under an
-            older one is judged again.
+        generation: grows whenever any issuer's key material changes or passes its hard age; a
+            verdict reached under an older one is judged again.
     """
 
     def __init__(self, issuers: Iterable[str], *, clock: Clock) -> None:
@@ -171,8 +173,16 @@ class KeyCache:
         slot = self._slots[issuer]
         before = slot.held
         slot.held = Held(snapshot, until)
+        slot.lapsed = False
         if before is None or material(before.snapshot) != material(snapshot):
             # After the swap: a verdict that read the old number is judged again, never kept.
+            self.generation += 1
+
+    def lapse(self, issuer: str) -> None:
+        """Let verdicts lapse with a set that passed its hard age; called by the issuer's refresher only."""
+        slot = self._slots[issuer]
+        if slot.held is not None and not slot.lapsed and self._monotonic() >= slot.held.until:
+            slot.lapsed = True
             self.generation += 1
 
     def ready(self) -> bool:

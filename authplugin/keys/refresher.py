@@ -128,6 +128,7 @@ class Refresher:
         slot = self._slot
         slot.failures += 1
         self._schedule.failed(self._clock.monotonic())
+        self._cache.lapse(self._issuer)
         if slot.error != why:
             _LOG.warning("key set of %s was not refreshed: %s", self._issuer, why)
         slot.error = why

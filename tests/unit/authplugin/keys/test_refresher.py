@@ -128,6 +128,23 @@ def test_known_keys_work_through_an_outage_until_the_hard_age(behaviour: Behavio
         assert rig.cache.states()[0].error is None
 
 
+def test_verdicts_lapse_once_with_a_set_past_its_hard_age() -> None:
+    with KeyServer(mint().jwks()) as server:
+        rig = Rig(HttpSource(server.url))
+        rig.refresher.step()
+        server.behaviour = Behaviour.ERROR
+        rig.clock.advance(TIMING.hard - 1)
+        rig.refresher.step()
+        assert rig.cache.generation == 1
+        rig.run(100)
+        assert rig.cache.generation == 2
+        assert rig.cache.states()[0].age == pytest.approx(TIMING.hard + 99)
+        server.behaviour = Behaviour.SERVE
+        rig.run(40)
+        assert rig.find()
+        assert rig.cache.generation == 2
+
+
 def test_known_kid_never_waits_while_the_endpoint_hangs() -> None:
     with KeyServer(mint().jwks()) as server:
         rig = Rig(HttpSource(server.url, deadline_seconds=30))

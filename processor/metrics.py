@@ -55,14 +55,16 @@ class BridgeMetrics:
         self.received = Counter(
             "processor_bridge_received", "MQTT messages received, by QoS.", ["qos"], registry=r
         )
-        self.produced = Counter("processor_bridge_produced", "Records that Kafka has acknowledged.", registry=r)
+        self.produced = Counter(
+            "processor_bridge_produced", "Records that Kafka has acknowledged.", registry=r
+        )
         self.dead = Counter(
             "processor_bridge_dead_letters", "Messages sent to the dead letters.", ["reason"], registry=r
         )
         self.acks = Counter("processor_bridge_acks", "Messages acknowledged to the broker.", registry=r)
         self.stale_acks = Counter(
             "processor_bridge_stale_acks",
-            "Acknowledgements dropped because their connection is gone: the broker sends those messages again.",
+            "Acknowledgements dropped because their connection is gone: those messages come again.",
             registry=r,
         )
         self.connects = Counter("processor_bridge_connects", "Connections made to the broker.", registry=r)
@@ -134,7 +136,10 @@ class WorkerMetrics:
             "processor_worker_dead_letters", "Records sent to the dead letters.", ["reason"], registry=r
         )
         self.batch_seconds = Histogram(
-            "processor_worker_batch_seconds", "Time to judge a run of records.", buckets=_BATCH_SECONDS, registry=r
+            "processor_worker_batch_seconds",
+            "Time to judge a run of records.",
+            buckets=_BATCH_SECONDS,
+            registry=r,
         )
         self.lag_records = Gauge(
             "processor_worker_lag_records", "Records in Kafka not judged yet.", ["partition"], registry=r
@@ -150,20 +155,27 @@ class WorkerMetrics:
         self.commits = Counter("processor_worker_commits", "Commits of input offsets.", registry=r)
         self.snapshots = Counter("processor_worker_snapshots", "Snapshots acknowledged by Kafka.", registry=r)
         self.snapshot_bytes = Gauge(
-            "processor_worker_snapshot_bytes", "Size of a partition's last snapshot.", ["partition"], registry=r
+            "processor_worker_snapshot_bytes",
+            "Size of a partition's last snapshot.",
+            ["partition"],
+            registry=r,
         )
         self.state_rows = Gauge(
             "processor_worker_state_rows", "Rows in memory, by what they are of.", ["kind"], registry=r
         )
         self.gaps = Counter(
-            "processor_worker_gaps", "Times that fetched records skipped ahead and were fetched again.", registry=r
+            "processor_worker_gaps",
+            "Times that fetched records skipped ahead and were fetched again.",
+            registry=r,
         )
         self.lost_records = Counter(
-            "processor_worker_lost_records", "Records that Kafka's retention deleted before they were judged.",
+            "processor_worker_lost_records",
+            "Records that Kafka's retention deleted before they were judged.",
             registry=r,
         )
         self.engine_failures = Counter(
-            "processor_worker_engine_failures", "Runs that the engine failed on; their records are dead letters.",
+            "processor_worker_engine_failures",
+            "Runs that the engine failed on; their records are dead letters.",
             registry=r,
         )
 

@@ -1,8 +1,8 @@
-"""A source on aiomqtt 2.5.1 over paho-mqtt 2.2.0, MQTT 5; every private name of theirs that we use is in this file.
+"""A source on aiomqtt 2.5.1 over paho-mqtt 2.2.0, MQTT 5: the private names that we use are in this file.
 
-aiomqtt has no public way to acknowledge by hand, to see whether the broker kept the session, or to read a
-DISCONNECT's reason; paho has the calls, behind aiomqtt's ``_client``. `check_names` finds out at start whether
-an upgrade has moved them.
+aiomqtt has no public way to acknowledge by hand, to see whether the broker kept the session, or to read the
+reason of a DISCONNECT; paho has the calls, behind aiomqtt's ``_client``. `check_names` finds out at start
+whether an upgrade has moved them.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import logging
 import random
 import ssl
 from collections.abc import Sequence
+from typing import Any
 
 import aiomqtt
 from aiomqtt.exceptions import MqttConnectError
@@ -46,9 +47,13 @@ def check_names() -> None:
         (ConnectFlags, ("session_present",)),
         (aiomqtt.Client, ("_on_connect", "_on_disconnect")),
     ]
-    missing = [f"{kind.__name__}.{name}" for kind, names in wanted for name in names if not hasattr(kind, name)]
+    missing = [
+        f"{kind.__name__}.{name}" for kind, names in wanted for name in names if not hasattr(kind, name)
+    ]
     code = aiomqtt.Client.__init__.__code__
-    missing += [f"aiomqtt.Client.{name}" for name in ("_client", "_disconnected") if name not in code.co_names]
+    missing += [
+        f"aiomqtt.Client.{name}" for name in ("_client", "_disconnected") if name not in code.co_names
+    ]
     if missing:
         raise StreamError(f"install aiomqtt 2.5.1 and paho-mqtt 2.2.0: {', '.join(missing)} moved")
 
@@ -152,7 +157,8 @@ class AiomqttSource:
                 self.ready.set()
                 closing = asyncio.create_task(self._closing.wait())
                 ended = client._disconnected  # noqa: SLF001 - see the module
-                await asyncio.wait({closing, ended, self._failed}, return_when=asyncio.FIRST_COMPLETED)
+                ends: set[asyncio.Future[Any]] = {closing, ended, self._failed}
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
                 closing.cancel()
                 if self._failed.done():
                     self._failed.result()
@@ -165,7 +171,7 @@ class AiomqttSource:
 
     def _new_client(self) -> aiomqtt.Client:
         mqtt = self._mqtt
-        properties = Properties(PacketTypes.CONNECT)
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # paho left it so
         properties.SessionExpiryInterval = mqtt.session_expiry
         properties.ReceiveMaximum = mqtt.receive_maximum
         client = aiomqtt.Client(
@@ -217,14 +223,16 @@ class AiomqttSource:
         content_type = getattr(message.properties, "ContentType", None) if message.properties else None
         if not self._batch:
             self._loop.call_soon(self._hand_over)
-        self._batch.append(Delivery(message.topic, message.payload, content_type, token, message.retain))
+        self._batch.append(
+            Delivery(message.topic, bytes(message.payload), content_type, token, message.retain)
+        )
 
     def _hand_over(self) -> None:
         if self._batch and self._on_batch is not None:
             batch, self._batch = self._batch, []
             try:
                 self._on_batch(batch)
-            except Exception as error:  # noqa: BLE001 - a fault of ours must end the bridge, not stall it in silence
+            except Exception as error:  # noqa: BLE001 - a fault of ours ends the bridge: no silent stall
                 if not self._failed.done():
                     self._failed.set_exception(error)
 
@@ -233,7 +241,8 @@ class AiomqttSource:
         if refused:
             raise StreamError(
                 f"the broker refuses a subscription ({refused[0]}): let the service account "
-                f"{self._mqtt.username!r} read {', '.join(self._mqtt.filters)} and {self._mqtt.heartbeat_topic}"
+                f"{self._mqtt.username!r} read {', '.join(self._mqtt.filters)} and "
+                f"{self._mqtt.heartbeat_topic}"
             )
 
     def _judge(self, error: aiomqtt.MqttError) -> None:

@@ -8,6 +8,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 from processor.bridge.heartbeat import Pulse
 from processor.bridge.route import Router
@@ -95,9 +96,8 @@ class Bridge:
         beat = asyncio.create_task(self._beat())
         stopping = asyncio.create_task(self._stopping.wait())
         try:
-            await asyncio.wait(
-                {source, beat, stopping, self._producer.failed}, return_when=asyncio.FIRST_COMPLETED
-            )
+            ends: set[asyncio.Future[Any]] = {source, beat, stopping, self._producer.failed}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             for ended in (source, beat):
                 if ended.done():
                     ended.result()
@@ -183,7 +183,10 @@ class Bridge:
         value = self._pulse.receive(payload)
         if value is None:
             self._producer.post(
-                self._dead_letter(self._settings.mqtt.heartbeat_topic, payload, None, DeadReason.MALFORMED, now), done
+                self._dead_letter(
+                    self._settings.mqtt.heartbeat_topic, payload, None, DeadReason.MALFORMED, now
+                ),
+                done,
             )
             return
         if retained:
@@ -201,7 +204,8 @@ class Bridge:
 
         for partition in range(self._partitions):
             self._producer.post(
-                Outgoing(self._settings.topics.telemetry, value, None, [("hb", b"1")], now, partition), one_done
+                Outgoing(self._settings.topics.telemetry, value, None, [("hb", b"1")], now, partition),
+                one_done,
             )
 
     def _dead_letter(

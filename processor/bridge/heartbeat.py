@@ -1,8 +1,8 @@
-"""The heartbeat: published each second through the broker to ourselves, it proves that the whole road is open.
+"""The heartbeat: each second, through the broker to ourselves, it proves that the whole road is open.
 
-It also tells two bridges on one MQTT session apart: brokers should end the older with DISCONNECT 0x8E, and some
-(Mosquitto 2.0.11) only close its connection, so that both would take the session from each other for ever. So
-heartbeats are retained, and who connects reads the last one: the bridge that started first gives way.
+It also tells two bridges on one MQTT session apart: brokers should end the older with DISCONNECT 0x8E, and
+some (Mosquitto 2.0.11) only close its connection, so that both would take the session from each other for
+ever. So heartbeats are retained, and who connects reads the last one: the one that started first gives way.
 """
 
 import msgspec

@@ -32,9 +32,7 @@ async def main(settings: ProcessorSettings) -> int:
         source = AiomqttSource(settings.mqtt, metrics)
         clock = SystemClock()
         pulse = Pulse(settings.mqtt.client_id, int(clock.now() * 1000), secrets.randbits(48))
-        bridge = Bridge(
-            settings, source, partitions=partitions, pulse=pulse, metrics=metrics, clock=clock
-        )
+        bridge = Bridge(settings, source, partitions=partitions, pulse=pulse, metrics=metrics, clock=clock)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, bridge.stop)

@@ -1,4 +1,4 @@
-"""MQTT topic to Kafka record: the key comes from the topic, which the gate has enforced, never from a payload."""
+"""MQTT topic to Kafka record: the key comes from the topic, which the gate enforces, never from a payload."""
 
 import re
 from typing import NamedTuple

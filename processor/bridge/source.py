@@ -12,7 +12,7 @@ class Token(NamedTuple):
 
 
 class Delivery(NamedTuple):
-    """A message as it came; `token` is None for QoS 0, which nobody acknowledges; `retained`: from before we asked."""
+    """A message as it came; `token` is None for QoS 0, which nobody acknowledges; `retained`: an old one."""
 
     topic: str
     payload: bytes

@@ -26,5 +26,8 @@ def run(args: argparse.Namespace) -> int:
     print(f"{'topic':<{width}}  partitions  kept     state")
     for outcome in outcomes:
         topic = outcome.topic
-        print(f"{topic.name:<{width}}  {topic.partitions:>10}  {topic.config['cleanup.policy']:<7}  {outcome.what}")
+        print(
+            f"{topic.name:<{width}}  {topic.partitions:>10}  "
+            f"{topic.config['cleanup.policy']:<7}  {outcome.what}"
+        )
     return 0

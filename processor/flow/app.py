@@ -11,7 +11,7 @@ from processor.settings import KafkaSettings, ProcessorSettings
 
 
 def make_app(settings: ProcessorSettings, flow: Flow, scratch: Path) -> BatchApp:
-    """An app that reads the telemetry topic into a flow; `scratch` is an empty directory that Faust may use."""
+    """An app that reads the telemetry topic into a flow; `scratch` is an empty directory for Faust."""
     worker, kafka = settings.worker, settings.kafka
     app = BatchApp(
         flow,
@@ -43,8 +43,8 @@ def make_app(settings: ProcessorSettings, flow: Flow, scratch: Path) -> BatchApp
     # Without acks Faust tracks no message: what is safe is the flow's word alone.
     topic = app.topic(settings.topics.telemetry, schema=RunSchema(), acks=False)
 
-    @app.agent(topic, name="judge")  # type: ignore[untyped-decorator] # Faust is untyped to us
-    async def judge(stream: faust.StreamT) -> None:
+    @app.agent(topic, name="judge")
+    async def judge(stream: faust.StreamT[object]) -> None:
         await judge_runs(app, stream)
 
     return app

@@ -1,8 +1,8 @@
 """Runs into case events, in the order in which nothing is lost.
 
-For each run: judge it; publish its case events and dead letters; wait until Kafka has them. For each partition,
-at most every `state_interval`: snapshot its memory; wait until Kafka has it; only then may the offset that it
-covers be committed. A crash anywhere repeats work from the last snapshot, and the repeat makes the same event ids.
+For each run: judge it; publish its case events and dead letters; wait until Kafka has them. For each
+partition, every `state_interval`: snapshot its memory; wait until Kafka has it; only then may the offset that
+it covers be committed. A crash repeats work from the last snapshot, and the repeat makes the same event ids.
 """
 
 import asyncio
@@ -89,9 +89,11 @@ class Judge:
                     for number, partition in partitions.items():
                         await self._save(number, partition)
             except TimeoutError:
-                _LOG.warning("Kafka did not take the last snapshots in %g s: their records are judged again", limit)
+                _LOG.warning(
+                    "Kafka did not take the last snapshots in %g s: their records are judged again", limit
+                )
             except StreamError as error:
-                _LOG.error("the last snapshots were not saved, their records are judged again: %s", error)  # noqa: TRY400 - its text says what to do
+                _LOG.error("the last snapshots were not saved, their records are judged again: %s", error)
             return {number: partition.saved for number, partition in partitions.items()}
 
     async def judge(self, partition: int, run: Sequence[Record]) -> None:
@@ -178,8 +180,14 @@ class Judge:
             engine = Engine.load(snapshot.memory, self._rules, partition=number, limits=self._settings.engine)
             start = snapshot.offset
         if start > known.end:
-            # The topic lost its end or was made anew: what it holds may be unjudged, and repeats are recognised.
-            _LOG.error("%s[%d] ends at %d, its snapshot at %d: judging all that it holds", topic, number, known.end, start)
+            # The topic lost its end or was made anew: what it holds may be unjudged; repeats are seen.
+            _LOG.error(
+                "%s[%d] ends at %d, its snapshot at %d: judging all that it holds",
+                topic,
+                number,
+                known.end,
+                start,
+            )
             start = known.first
         elif start < known.first:
             await self._report_lost(number, start, known.first)
@@ -190,7 +198,7 @@ class Judge:
         """Judge a run; a record that the engine fails on is a dead letter, whatever the fault."""
         try:
             return engine.advance(run)
-        except Exception:
+        except Exception:  # noqa: BLE001 - a fault of the engine must lose no record
             self._metrics.engine_failures.inc()
             _LOG.exception("the engine failed on a run of %d records; judging them one by one", len(run))
         whole = Outcome([], [], Counts())
@@ -205,9 +213,7 @@ class Judge:
                     [Dead(record, DeadReason.INTERNAL, type(error).__name__)],
                     Counts(received=1, dead=1),
                 )
-            whole = Outcome(
-                whole.events + one.events, whole.dead + one.dead, whole.counts.plus(one.counts)
-            )
+            whole = Outcome(whole.events + one.events, whole.dead + one.dead, whole.counts.plus(one.counts))
         return whole
 
     async def _save(self, number: int, state: Partition) -> None:
@@ -253,5 +259,7 @@ class Judge:
 
     def _commit_age(self) -> float:
         now = time.monotonic()
-        waits = [now - s.uncommitted_since for s in self._partitions.values() if s.uncommitted_since is not None]
+        waits = [
+            now - s.uncommitted_since for s in self._partitions.values() if s.uncommitted_since is not None
+        ]
         return max(waits, default=0.0)

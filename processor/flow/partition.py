@@ -1,8 +1,8 @@
 """One partition in the worker: its memory, its position, and what of a fetched run is new.
 
-Offsets of the telemetry topic have no holes (it is neither compacted nor written in transactions), so a run that
-starts behind the position repeats, and one that starts ahead of it has skipped: records were dropped on their way
-through Faust's queues, or deleted by Kafka's retention. Fetching again tells the two apart.
+Offsets of the telemetry topic have no holes (it is neither compacted nor written in transactions), so a run
+that starts behind the position repeats, and one that starts ahead of it has skipped: records were dropped on
+their way through Faust's queues, or deleted by Kafka's retention. Fetching again tells the two apart.
 """
 
 from collections.abc import Sequence

@@ -7,6 +7,7 @@ import signal
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from processor.clock import SystemClock
 from processor.engine.partition import Engine
@@ -56,7 +57,7 @@ async def _run(settings: ProcessorSettings, rules: RuleSet, scratch: Path) -> in
         settings,
         rules,
         producer=producer,
-        consumer=lambda: app.consumer,
+        consumer=lambda: app.batch_consumer,
         metrics=metrics,
         clock=SystemClock(),
     )
@@ -65,7 +66,8 @@ async def _run(settings: ProcessorSettings, rules: RuleSet, scratch: Path) -> in
     ready = asyncio.create_task(_say_ready(app, exposition.url))
     stop = asyncio.create_task(stopping.wait())
     try:
-        await asyncio.wait({*tasks, stop, producer.failed}, return_when=asyncio.FIRST_COMPLETED)
+        ends: set[asyncio.Future[Any]] = {*tasks, stop, producer.failed}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         for ended in (*tasks, producer.failed):
             if ended.done():
                 ended.result()
@@ -92,9 +94,9 @@ async def _stop(app: BatchApp) -> None:
     """Save, commit, leave the group."""
     if not app.started:
         return
-    app.consumer.stop_flow()
+    app.batch_consumer.stop_flow()
     if not app.crashed:
-        await app.consumer.settle()
+        await app.batch_consumer.settle()
     await app.stop()
 
 

@@ -36,7 +36,8 @@ def encode_key(partition: int) -> bytes:
 
 def encode(snapshot: Snapshot) -> bytes:
     """The record's value."""
-    return lz4.frame.compress(msgspec.msgpack.encode(snapshot))
+    packed: bytes = lz4.frame.compress(msgspec.msgpack.encode(snapshot))
+    return packed
 
 
 def decode(value: bytes, where: str) -> Snapshot:
@@ -49,8 +50,8 @@ def decode(value: bytes, where: str) -> Snapshot:
         snapshot = _DECODER.decode(lz4.frame.decompress(value))
     except (RuntimeError, msgspec.MsgspecError) as error:
         raise StreamError(
-            f"{where}: the snapshot is damaged ({error}): write a tombstone for its key to start that partition "
-            "from its committed offset with an empty memory"
+            f"{where}: the snapshot is damaged ({error}): write a tombstone for its key to start that "
+            "partition from its committed offset with an empty memory"
         ) from None
     if snapshot.version > VERSION:
         raise StreamError(

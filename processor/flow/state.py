@@ -5,7 +5,7 @@ Read with librdkafka on connections of its own: requests of Faust's consumer que
 
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
@@ -15,6 +15,7 @@ from processor.kafka.client import client_config
 from processor.settings import KafkaSettings, TopicSettings
 
 _TIMEOUT = 60.0
+_PAUSE = 0.2
 
 
 class Known(NamedTuple):
@@ -44,18 +45,30 @@ def recall(kafka: KafkaSettings, topics: TopicSettings, partitions: Sequence[int
         }
     )
     try:
-        spans = {
-            number: consumer.get_watermark_offsets(TopicPartition(topics.telemetry, number), timeout=_TIMEOUT)
-            for number in partitions
-        }
+        spans = {number: _span(consumer, TopicPartition(topics.telemetry, number)) for number in partitions}
         values = _read(consumer, topics.state, partitions)
     except KafkaException as error:
         raise StreamError(f"{topics.state} cannot be read: {error.args[0].str()}") from None
     finally:
         consumer.close()
     return {
-        number: Known(_snapshot(topics.state, number, values.get(number)), *spans[number]) for number in partitions
+        number: Known(_snapshot(topics.state, number, values.get(number)), *spans[number])
+        for number in partitions
     }
+
+
+def _span(consumer: Consumer, partition: TopicPartition) -> tuple[int, int]:
+    """First offset kept and next offset; just after a restart a broker may say that it does not lead yet."""
+    deadline = time.monotonic() + _TIMEOUT
+    while True:
+        try:
+            first, end = consumer.get_watermark_offsets(partition, timeout=_TIMEOUT)
+        except KafkaException as error:
+            if not error.args[0].retriable() or time.monotonic() > deadline:
+                raise
+            time.sleep(_PAUSE)
+        else:
+            return first, end
 
 
 def _snapshot(topic: str, number: int, value: bytes | None) -> Snapshot | None:
@@ -71,12 +84,13 @@ def _read(consumer: Consumer, topic: str, partitions: Sequence[int]) -> dict[int
     while left:
         for message in consumer.consume(100, timeout=0.05):
             error = message.error()
+            partition = cast("int", message.partition())
             if error is None:
                 deadline = time.monotonic() + _TIMEOUT
-                if message.key() == encode_key(message.partition()):
-                    newest[message.partition()] = message.value()
+                if message.key() == encode_key(partition):
+                    newest[partition] = message.value()
             elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its published name
-                left.discard(message.partition())
+                left.discard(partition)
             elif not error.retriable():
                 raise StreamError(f"{topic} cannot be read: {error.str()}")
         if time.monotonic() > deadline:

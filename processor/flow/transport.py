@@ -1,10 +1,10 @@
 """Batches inside Faust: one Faust message is the run of records that a poll returned for one partition.
 
 Stock Faust pays some 80 µs of CPU an event for tasks, locks and objects; a run costs that once for thousands.
-Faust keeps group membership, rebalances and the worker's life; records never become Faust objects. Two things are
-ours. Offsets: what may be committed is said by the flow (`BatchConsumer.mark_safe`), not gathered from acks of
-messages, so nothing can be committed that was not declared safe, and the lists that stock Faust keeps of acks and
-gaps do not exist. Positions: after each assignment the flow says where to start.
+Faust keeps group membership, rebalances and the worker's life; records never become Faust objects. Two
+things are ours. Offsets: what may be committed is said by the flow (`BatchConsumer.mark_safe`), not gathered
+from acks of messages, so nothing can be committed that was not declared safe, and the lists that stock Faust
+keeps of acks and gaps do not exist. Positions: after each assignment the flow says where to start.
 
 Every private name of Faust and mode that we lean on is in this file; `check_names` finds at start whether an
 upgrade has moved one. Read in faust-streaming 0.15.3, mode-streaming 0.7.1, aiokafka 0.14.0.
@@ -12,7 +12,7 @@ upgrade has moved one. Read in faust-streaming 0.15.3, mode-streaming 0.7.1, aio
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import faust
 from aiokafka import AIOKafkaConsumer
@@ -29,13 +29,28 @@ from processor.model import Record
 _NAMES: tuple[tuple[type, tuple[str, ...]], ...] = (
     (
         StockConsumer,
-        ("perform_seek", "stop_flow", "commit", "force_commit", "_filter_committable_offsets", "on_partitions_revoked"),
+        (
+            "perform_seek",
+            "stop_flow",
+            "commit",
+            "force_commit",
+            "_filter_committable_offsets",
+            "on_partitions_revoked",
+        ),
     ),
     (
         KafkaConsumer,
-        ("_getmany", "_to_message", "_commit", "_new_consumer_thread", "seek_to_committed", "seek_wait", "highwater",
-         "assignment"),
-    ),  # fmt: skip
+        (
+            "_getmany",
+            "_to_message",
+            "_commit",
+            "_new_consumer_thread",
+            "seek_to_committed",
+            "seek_wait",
+            "highwater",
+            "assignment",
+        ),
+    ),
     (AIOKafkaConsumerThread, ("_seek_wait", "_commit", "_create_worker_consumer")),
     (KafkaTransport, ("Consumer",)),
     (faust.App, ("_new_transport", "flow_control", "on_rebalance_start", "consumer_generation_id")),
@@ -58,7 +73,9 @@ def check_names() -> None:
     Raises:
         StreamError: an upgrade has moved one.
     """
-    missing = [f"{kind.__name__}.{name}" for kind, names in _NAMES for name in names if not hasattr(kind, name)]
+    missing = [
+        f"{kind.__name__}.{name}" for kind, names in _NAMES for name in names if not hasattr(kind, name)
+    ]
     missing += [
         f"{function.__qualname__}: {name}"
         for function, names in _SET
@@ -97,10 +114,10 @@ class Run(list[Any]):
     __slots__ = ()
 
 
-class RunSchema(faust.Schema):  # type: ignore[misc] # Faust's classes are untyped to us, here and below
+class RunSchema(faust.Schema[Any, Any]):
     """No decoding: the value is the run."""
 
-    def loads_key(self, app: Any, message: Any, **_: Any) -> None:  # noqa: ANN401, ARG002 - Faust's signature
+    def loads_key(self, app: Any, message: Any, **_: Any) -> None:  # noqa: ANN401 - Faust's signature
         """Runs have no key."""
 
     def loads_value(self, app: Any, message: Any, **_: Any) -> Any:  # noqa: ANN401, ARG002 - Faust's signature
@@ -111,8 +128,8 @@ class RunSchema(faust.Schema):  # type: ignore[misc] # Faust's classes are untyp
 class _Forgetful(dict[Any, Any]):
     """In place of Faust's read offsets, by which it drops what it thinks it has seen.
 
-    The fetch loop writes them after each run, also after one from before a rewind, and would then drop what the
-    rewind fetched again. Which records are new is judged by the flow, which knows what it has judged.
+    The fetch loop writes them after each run, also after one from before a rewind, and would then drop what
+    the rewind fetched again. Which records are new is judged by the flow, which knows what it has judged.
     """
 
     def __getitem__(self, key: Any) -> None:  # noqa: ANN401 - Faust's keys
@@ -122,7 +139,7 @@ class _Forgetful(dict[Any, Any]):
         """Forget it."""
 
 
-class QuickThread(AIOKafkaConsumerThread):  # type: ignore[misc] # as above
+class QuickThread(AIOKafkaConsumerThread):
     """Faust's thread around aiokafka, with a shorter wait for records when there are none."""
 
     def _create_worker_consumer(self, transport: Any) -> Any:  # noqa: ANN401 - Faust's signature
@@ -131,8 +148,10 @@ class QuickThread(AIOKafkaConsumerThread):  # type: ignore[misc] # as above
         return consumer
 
 
-class BatchConsumer(KafkaConsumer):  # type: ignore[misc] # as above
+class BatchConsumer(KafkaConsumer):
     """Hands over runs; commits what the flow declared safe; starts where the flow says."""
+
+    app: Any  # a `BatchApp`, which Faust's own annotation does not know
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - Faust's signature
         super().__init__(*args, **kwargs)
@@ -144,7 +163,9 @@ class BatchConsumer(KafkaConsumer):  # type: ignore[misc] # as above
 
     def mark_safe(self, offsets: Mapping[int, int]) -> None:
         """Everything below these offsets may be committed."""
-        self._safe.update({TP(self.app.batch_topic, partition): offset for partition, offset in offsets.items()})
+        self._safe.update(
+            {TP(self.app.batch_topic, partition): offset for partition, offset in offsets.items()}
+        )
 
     async def rewind(self, partition: int, offset: int) -> None:
         """Fetch a partition again from an offset."""
@@ -160,7 +181,10 @@ class BatchConsumer(KafkaConsumer):  # type: ignore[misc] # as above
         if not records:
             return records
         size = self.app.run_size
-        return {tp: [Run(found[at : at + size]) for at in range(0, len(found), size)] for tp, found in records.items()}
+        return {
+            tp: [Run(found[at : at + size]) for at in range(0, len(found), size)]
+            for tp, found in records.items()
+        }
 
     def _to_message(self, tp: Any, record: Any) -> Any:  # noqa: ANN401 - Faust's signature
         last = record[-1]
@@ -170,7 +194,7 @@ class BatchConsumer(KafkaConsumer):  # type: ignore[misc] # as above
             last.offset,
             last.timestamp / 1000.0,
             last.timestamp_type,
-            (),
+            [],
             None,
             record,
             None,
@@ -206,7 +230,9 @@ class BatchConsumer(KafkaConsumer):  # type: ignore[misc] # as above
         for tp in tps:
             offset = committed.get(tp)
             self._committed_offset[tp] = offset if offset is not None and offset >= 0 else None
-        starts = await self.app.flow.assign(generation, {tp.partition: self._committed_offset[tp] for tp in tps})
+        starts = await self.app.flow.assign(
+            generation, {tp.partition: self._committed_offset[tp] for tp in tps}
+        )
         await self.seek_wait({tp: starts[tp.partition] for tp in tps})
         self.app.ready.set()
 
@@ -225,13 +251,13 @@ class BatchConsumer(KafkaConsumer):  # type: ignore[misc] # as above
         await self.commit()
 
 
-class BatchTransport(KafkaTransport):  # type: ignore[misc] # as above
+class BatchTransport(KafkaTransport):
     """Faust's Kafka transport with our consumer."""
 
     Consumer = BatchConsumer
 
 
-class KeepingFlowControl(FlowControlEvent):  # type: ignore[misc] # as above
+class KeepingFlowControl(FlowControlEvent):
     """Resuming keeps what is queued: stock resume clears queues that the fetcher has begun to fill."""
 
     def resume(self) -> None:
@@ -240,7 +266,7 @@ class KeepingFlowControl(FlowControlEvent):  # type: ignore[misc] # as above
         self._resume.set()
 
 
-class BatchApp(faust.App):  # type: ignore[misc] # as above
+class BatchApp(faust.App):
     """A Faust app whose one topic is read in runs.
 
     Args:
@@ -258,6 +284,11 @@ class BatchApp(faust.App):  # type: ignore[misc] # as above
         #: Set once this worker has had its first assignment and has loaded it.
         self.ready = asyncio.Event()
         super().__init__(*args, **arguments)
+
+    @property
+    def batch_consumer(self) -> BatchConsumer:
+        """Faust's consumer, which is ours."""
+        return cast("BatchConsumer", self.consumer)
 
     def _new_transport(self) -> Any:  # noqa: ANN401 - Faust's type
         return BatchTransport(self.conf.broker_consumer, self)

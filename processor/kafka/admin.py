@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from processor.errors import StreamError
 from processor.kafka.client import client_config
@@ -133,8 +134,10 @@ class Admin:
     def _make(self, missing: list[Topic], replication: int) -> None:
         """Make topics, and wait until each partition has its leader."""
         futures: dict[str, Any] = self._client.create_topics(
-            [NewTopic(t.name, num_partitions=t.partitions, replication_factor=replication, config=t.config)
-             for t in missing],
+            [
+                NewTopic(t.name, num_partitions=t.partitions, replication_factor=replication, config=t.config)
+                for t in missing
+            ],
             operation_timeout=_TIMEOUT,
             request_timeout=_TIMEOUT,
         )
@@ -147,7 +150,9 @@ class Admin:
         deadline = time.monotonic() + _TIMEOUT
         while not self._led({topic.name: topic.partitions for topic in missing}):
             if time.monotonic() > deadline:
-                raise StreamError(f"topics were made, but have no leaders after {_TIMEOUT:g} s: see the broker's log")
+                raise StreamError(
+                    f"topics were made, but have no leaders after {_TIMEOUT:g} s: see the broker's log"
+                )
             time.sleep(0.05)
 
     def _led(self, wanted: dict[str, int]) -> bool:

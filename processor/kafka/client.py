@@ -10,7 +10,7 @@ LOGGER = logging.getLogger("processor.kafka")
 
 
 def client_config(kafka: KafkaSettings) -> dict[str, Any]:
-    """Configuration that every librdkafka client of this program starts from (CONFIGURATION.md of librdkafka)."""
+    """What every librdkafka client of this program starts from (CONFIGURATION.md of librdkafka)."""
     config: dict[str, Any] = {
         "bootstrap.servers": kafka.bootstrap,
         "security.protocol": kafka.security_protocol.lower(),
@@ -23,11 +23,10 @@ def client_config(kafka: KafkaSettings) -> dict[str, Any]:
         config["sasl.username"] = kafka.sasl_username or ""
         config["sasl.password"] = kafka.sasl_password.reveal() if kafka.sasl_password is not None else ""
     if kafka.security_protocol.endswith("SSL"):
-        for key, value in (
-            ("ssl.ca.location", kafka.ca_file),
-            ("ssl.certificate.location", kafka.cert_file),
-            ("ssl.key.location", kafka.key_file),
-        ):
-            if value is not None:
-                config[key] = value
+        files = {
+            "ssl.ca.location": kafka.ca_file,
+            "ssl.certificate.location": kafka.cert_file,
+            "ssl.key.location": kafka.key_file,
+        }
+        config |= {key: file for key, file in files.items() if file is not None}
     return config

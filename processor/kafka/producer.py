@@ -9,7 +9,7 @@ into the loop per record, or a future per record, costs two to five times as muc
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
@@ -51,8 +51,8 @@ class SafeProducer:
         kafka: the cluster.
         linger: seconds a record waits for others to share its batch.
         compression: of batches, by librdkafka's name.
-        bury: makes the dead letter of a record that Kafka refuses for good; None: there is no dead letter, the
-            record itself is a dead letter already, and refusing it is fatal.
+        bury: makes the dead letter of a record that Kafka refuses for good; None: it has none, being one
+            itself, and the refusal is fatal.
         after_poll: called after each round of delivery reports.
     """
 
@@ -100,7 +100,7 @@ class SafeProducer:
                 record.partition,
                 on_delivery=partial(self._report, record, done),
                 timestamp=record.timestamp,
-                headers=record.headers,
+                headers=cast("Any", record.headers),
             )
         except BufferError:
             self._later(record, done)
@@ -135,7 +135,9 @@ class SafeProducer:
     async def flush(self, timeout: float) -> bool:  # noqa: ASYNC109 - the answer tells whether it was enough
         """Wait until nothing is in flight, `timeout` seconds at most; True when nothing is."""
         deadline = self._loop.time() + timeout
-        while len(self) and self._loop.time() < deadline and not self.failed.done():
+        while len(self) and not self.failed.done():
+            if self._loop.time() >= deadline:
+                break
             await asyncio.sleep(_POLL)
         return not len(self)
 
@@ -165,7 +167,9 @@ class SafeProducer:
         elif error.code() in _REFUSED:
             letter = self._bury(record, error.str())
             if letter is None:
-                self._fail(f"{record.topic} refuses even a dead letter ({error.str()}): raise its max.message.bytes")
+                self._fail(
+                    f"{record.topic} refuses even a dead letter ({error.str()}): raise its max.message.bytes"
+                )
             else:
                 self.post(letter, done)
         else:

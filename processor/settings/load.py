@@ -124,7 +124,11 @@ def _explain(
         wanted = expected[1].replace("`", "") if expected else _choices(key, said)
     variable = from_environment.get(key)
     return ConfigurationError(
-        file=variable or name, line=None if variable else _line(text, key), key=key, found=found, expected=wanted
+        file=variable or name,
+        line=None if variable else _line(text, key),
+        key=key,
+        found=found,
+        expected=wanted,
     )
 
 

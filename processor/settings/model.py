@@ -1,4 +1,4 @@
-"""What can be set, with its unit, bounds and default: ``docs/reference/processor-settings.md`` is made of this."""
+"""What can be set: unit, bounds, default; ``docs/reference/processor-settings.md`` is made of this."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -45,7 +45,9 @@ class MqttSettings(_Table, frozen=True):
     host: Annotated[str, Meta(min_length=1, description="The broker's host.")] = "127.0.0.1"
     port: Annotated[_Port, Meta(description="The broker's port.")] = 1883
     tls: Annotated[bool, Meta(description="Speak TLS, with the broker's certificate verified.")] = False
-    ca_file: Annotated[str | None, Meta(description="PEM of the authorities to trust; none: the system's.")] = None
+    ca_file: Annotated[
+        str | None, Meta(description="PEM of the authorities to trust; none: the system's.")
+    ] = None
     cert_file: Annotated[str | None, Meta(description="PEM of the bridge's own certificate.")] = None
     key_file: Annotated[str | None, Meta(description="PEM of that certificate's key.")] = None
     username: Annotated[str | None, Meta(description="The service account's name.")] = None
@@ -54,7 +56,10 @@ class MqttSettings(_Table, frozen=True):
         str | None, Meta(description="A file with the password, read anew at each connect.")
     ] = None
     client_id: Annotated[
-        str, Meta(min_length=1, max_length=128, description="Names the session that the broker keeps: one bridge.")
+        str,
+        Meta(
+            min_length=1, max_length=128, description="Names the session that the broker keeps: one bridge."
+        ),
     ] = "assetgate-bridge"
     filters: Annotated[
         tuple[str, ...], Meta(min_length=1, description="Topic filters that this bridge carries, QoS 1.")
@@ -112,7 +117,9 @@ class KafkaSettings(_Table, frozen=True):
     ] = "SCRAM-SHA-512"
     sasl_username: Annotated[str | None, Meta(description="With SASL protocols.")] = None
     sasl_password: Annotated[Secret | None, Meta(description="With SASL protocols.")] = None
-    ca_file: Annotated[str | None, Meta(description="PEM of the authorities to trust; none: the system's.")] = None
+    ca_file: Annotated[
+        str | None, Meta(description="PEM of the authorities to trust; none: the system's.")
+    ] = None
     cert_file: Annotated[str | None, Meta(description="PEM of our own certificate.")] = None
     key_file: Annotated[str | None, Meta(description="PEM of that certificate's key.")] = None
 
@@ -147,21 +154,24 @@ class BridgeSettings(_Table, frozen=True):
 
     linger: Annotated[
         float,
-        Meta(ge=0, le=1, description="How long a record waits for others to share its batch.",
-             extra={"unit": "s"}),
+        Meta(
+            ge=0,
+            le=1,
+            description="How long a record waits for others to share its batch.",
+            extra={"unit": "s"},
+        ),
     ] = 0.005
     compression: Annotated[
         Literal["none", "gzip", "lz4", "snappy", "zstd"],
-        Meta(description="Of record batches; workers read lz4, snappy and zstd with the cramjam package only."),
+        Meta(
+            description="Of record batches; workers read lz4, snappy and zstd with the cramjam package only."
+        ),
     ] = "none"
     max_payload: Annotated[
         int,
-        Meta(ge=1024, le=1_000_000, description="A larger payload is a dead letter.",
-             extra={"unit": "B"}),
+        Meta(ge=1024, le=1_000_000, description="A larger payload is a dead letter.", extra={"unit": "B"}),
     ] = 262_144
-    topic_cache: Annotated[
-        int, Meta(ge=100, description="MQTT topics remembered with their key.")
-    ] = 200_000
+    topic_cache: Annotated[int, Meta(ge=100, description="MQTT topics remembered with their key.")] = 200_000
     flush_timeout: Annotated[
         float,
         Meta(gt=0, le=600, description="Longest wait for Kafka at a clean stop.", extra={"unit": "s"}),
@@ -178,25 +188,29 @@ class WorkerSettings(_Table, frozen=True):
         _Name | None,
         Meta(description="Fixed name of this worker (static membership): it restarts without a rebalance."),
     ] = None
-    rules: Annotated[str, Meta(min_length=1, description="The rules file, relative to the settings file.")] = (
-        "rules.yaml"
-    )
+    rules: Annotated[
+        str, Meta(min_length=1, description="The rules file, relative to the settings file.")
+    ] = "rules.yaml"
     state_interval: Annotated[
         float,
-        Meta(gt=0, le=300, description="Longest time between snapshots of a partition's memory: the most that a "
-             "crash repeats.", extra={"unit": "s"}),
+        Meta(
+            gt=0,
+            le=300,
+            description="Longest time between snapshots of a partition's memory: the most that a "
+            "crash repeats.",
+            extra={"unit": "s"},
+        ),
     ] = 5.0
     commit_interval: Annotated[
         float, Meta(gt=0, le=60, description="Time between commits.", extra={"unit": "s"})
     ] = 1.0
     session_timeout: Annotated[
         float,
-        Meta(ge=1, le=300, description="A worker silent for longer loses its partitions.",
-             extra={"unit": "s"}),
+        Meta(
+            ge=1, le=300, description="A worker silent for longer loses its partitions.", extra={"unit": "s"}
+        ),
     ] = 6.0
-    run_size: Annotated[
-        int, Meta(ge=1, le=100_000, description="Most records judged in one step.")
-    ] = 2000
+    run_size: Annotated[int, Meta(ge=1, le=100_000, description="Most records judged in one step.")] = 2000
     buffered_runs: Annotated[int, Meta(ge=2, le=1000, description="Steps that may wait in memory.")] = 16
 
 

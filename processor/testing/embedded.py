@@ -1,9 +1,10 @@
 """An embedded Kafka for demos and quick tests: ``python -m processor.testing.embedded --partitions 4``.
 
-The Kafka-protocol cluster inside the confluent-kafka wheel (librdkafka's mock cluster, ``rdkafka_mock.h``), as
-a process of its own on a real socket. One JSON line on stdout when ready: ``{"ready": "kafka", "bootstrap":
-"127.0.0.1:PORT", "partitions": 4}``; SIGTERM ends it. It keeps records in memory, the newest 5 MiB of a
-partition, without compaction and on one broker: what must be durable needs a real Kafka.
+The Kafka-protocol cluster inside the confluent-kafka wheel (librdkafka's mock cluster, ``rdkafka_mock.h``),
+as a process of its own on a real socket. One JSON line on stdout when
+ready: ``{"ready": "kafka", "bootstrap": "127.0.0.1:PORT", "partitions": 4}``; SIGTERM ends it. It keeps
+records in memory, the newest 5 MiB of a partition, without compaction and on one broker: what must be durable needs a
+real Kafka.
 
 The wheel's Python side can only start the cluster with 4 partitions a topic and a first rebalance that waits
 3 s; its C functions, called here, have no such limits.
@@ -28,7 +29,9 @@ def library() -> Path:
     """
     import confluent_kafka  # noqa: PLC0415 - it maps the library's own dependencies first
 
-    found = sorted((Path(confluent_kafka.__file__).parent.parent / "confluent_kafka.libs").glob("librdkafka*"))
+    found = sorted(
+        (Path(confluent_kafka.__file__).parent.parent / "confluent_kafka.libs").glob("librdkafka*")
+    )
     if not found:
         raise FileNotFoundError("confluent-kafka carries no librdkafka: install its wheel")
     return found[0]
@@ -46,7 +49,11 @@ class EmbeddedKafka:
                 ctypes.c_int,
                 [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t],
             ),
-            ("rd_kafka_new", ctypes.c_void_p, [ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t]),
+            (
+                "rd_kafka_new",
+                ctypes.c_void_p,
+                [ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t],
+            ),
             ("rd_kafka_mock_cluster_new", ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_int]),
             ("rd_kafka_mock_cluster_bootstraps", ctypes.c_char_p, [ctypes.c_void_p]),
             ("rd_kafka_mock_group_initial_rebalance_delay_ms", None, [ctypes.c_void_p, ctypes.c_int32]),
@@ -104,8 +111,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     cluster = EmbeddedKafka()
     for topic in args.topic:
         cluster.create(topic, args.partitions)
-    print(
-        json.dumps({"ready": "kafka", "bootstrap": cluster.bootstrap, "partitions": args.partitions}), flush=True
+    print(  # noqa: T201 - the ready line
+        json.dumps({"ready": "kafka", "bootstrap": cluster.bootstrap, "partitions": args.partitions}),
+        flush=True,
     )
     signal.sigwait(signals)
     return 0

@@ -45,8 +45,16 @@ def jars() -> Path:
     if not (_HOME / "complete").exists():
         part = _HOME / f"part-{os.getpid()}"
         subprocess.run(
-            ["mvn", "-q", "-B", "-f", _DEPLOY / "pom.xml", _COPY, "-DincludeScope=runtime",
-             f"-DoutputDirectory={part}"],
+            [
+                "mvn",
+                "-q",
+                "-B",
+                "-f",
+                _DEPLOY / "pom.xml",
+                _COPY,
+                "-DincludeScope=runtime",
+                f"-DoutputDirectory={part}",
+            ],
             check=True,
             timeout=300,
         )
@@ -115,7 +123,9 @@ class ApacheKafka(Kafka):
             return False
         # A port that answers is not enough: every partition must have its leader back.
         return bool(metadata.brokers) and all(
-            partition.leader >= 0 for topic in metadata.topics.values() for partition in topic.partitions.values()
+            partition.leader >= 0
+            for topic in metadata.topics.values()
+            for partition in topic.partitions.values()
         )
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
@@ -179,28 +189,46 @@ class Read:
     headers: Mapping[str, bytes]
 
 
+def _watermarks(consumer: Consumer, partition: TopicPartition, deadline: float) -> tuple[int, int]:
+    """First and next offset; just after a restart a broker may say that it does not lead yet."""
+    while True:
+        try:
+            low, high = consumer.get_watermark_offsets(partition, timeout=5)
+        except KafkaException:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return low, high
+
+
 def read_all(kafka: Kafka, topic: str, *, timeout: float = 15.0) -> list[Read]:
     """Every record that a topic has now, partition by partition."""
     consumer = Consumer(
         {"bootstrap.servers": kafka.bootstrap, "group.id": "reader", "enable.auto.commit": False,
-         "auto.offset.reset": "earliest", "log_level": 0}
+         "auto.offset.reset": "earliest", "log_level": 0, "fetch.wait.max.ms": 10}
     )  # fmt: skip
     found: list[Read] = []
+    deadline = time.monotonic() + timeout
     try:
-        metadata = consumer.list_topics(topic, timeout=timeout)
-        for partition in metadata.topics[topic].partitions:
-            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=timeout)
-            consumer.assign([TopicPartition(topic, partition, low)])
-            deadline = time.monotonic() + timeout
-            position = low
-            while position < high and time.monotonic() < deadline:
-                for message in consumer.consume(1000, timeout=0.2):
-                    assert message.error() is None, message.error()
-                    position = message.offset() + 1
-                    found.append(
-                        Read(partition, message.offset(), message.timestamp()[1], message.key(), message.value(),
-                             dict(message.headers() or []))
-                    )  # fmt: skip
+        left = {}
+        for partition in consumer.list_topics(topic, timeout=timeout).topics[topic].partitions:
+            low, high = _watermarks(consumer, TopicPartition(topic, partition), deadline)
+            if low < high:
+                left[partition] = high
+        consumer.assign([TopicPartition(topic, partition, 0) for partition in left])
+        while left and time.monotonic() < deadline:
+            for message in consumer.consume(1000, timeout=0.05):
+                assert message.error() is None, message.error()
+                partition, offset = message.partition(), message.offset()
+                assert partition is not None
+                assert offset is not None
+                if offset + 1 >= left.get(partition, 0):
+                    left.pop(partition, None)
+                headers = dict(message.headers() or [])
+                found.append(
+                    Read(partition, offset, message.timestamp()[1], message.key(), message.value(), headers)
+                )
     finally:
         consumer.close()
     return found

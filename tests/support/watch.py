@@ -42,7 +42,8 @@ class PlainBroker:
         config.write_text(
             f"listener {self.port} 127.0.0.1\nuser root\nallow_anonymous true\npassword_file {passwords}\n"
             f"persistence true\npersistence_location {self.directory}/\nautosave_interval 1\n"
-            "max_queued_messages 0\nmax_inflight_messages 2000\nupgrade_outgoing_qos true\nset_tcp_nodelay true\n"
+            "max_queued_messages 0\nmax_inflight_messages 2000\nupgrade_outgoing_qos true\n"
+            "set_tcp_nodelay true\n"
         )
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(["mosquitto", "-c", config], stdout=log, stderr=log)
@@ -87,7 +88,7 @@ class Program:
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum of a metric's samples that have these labels."""
-        with urllib.request.urlopen(self.ready["metrics"], timeout=5) as response:
+        with urllib.request.urlopen(self.ready["metrics"], timeout=5) as response:  # noqa: S310 - loopback, ours
             text = response.read().decode()
         total = 0.0
         for line in text.splitlines():
@@ -137,7 +138,8 @@ class Watch:
             "topics": {name: self.topic(name) for name in
                        ("telemetry", "auth", "tokens", "state", "cases", "shadow", "dead", "rules", "assets")}
             | {"partitions": self.partitions},
-            "worker": {"group": self.group, "state_interval": 0.3, "commit_interval": 0.3, "session_timeout": 2},
+            "worker": {"group": self.group, "state_interval": 0.3, "commit_interval": 0.3,
+                       "session_timeout": 2},
             "metrics": {"bridge_port": 0, "worker_port": 0},
         }  # fmt: skip
         for key, value in more.items():
@@ -154,7 +156,8 @@ class Watch:
     def run(self, *words: str | Path, expect: int = 0) -> str:
         """Run a command to its end; its output and errors."""
         done = subprocess.run(
-            [sys.executable, "-m", "processor", *words], capture_output=True, text=True, timeout=60, cwd=_ROOT,
+            [sys.executable, "-m", "processor", *words], capture_output=True, text=True, timeout=60,
+            cwd=_ROOT,
             check=False,
         )  # fmt: skip
         assert done.returncode == expect, done.stdout + done.stderr

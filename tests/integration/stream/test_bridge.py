@@ -1,6 +1,6 @@
 import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -13,13 +13,15 @@ ASSETS = [f"02iAB000000000{n}AAA" for n in range(9)]
 
 
 @pytest.fixture
-def road(watch: Watch, plain_broker: PlainBroker) -> Iterator[Watch]:
+def road(watch: Watch, plain_broker: PlainBroker) -> Watch:
     watch.mqtt_port = plain_broker.port
-    yield watch
+    return watch
 
 
 def telemetry(watch: Watch) -> list[Read]:
-    return [record for record in read_all(watch.kafka, watch.topic("telemetry")) if "hb" not in record.headers]
+    return [
+        record for record in read_all(watch.kafka, watch.topic("telemetry")) if "hb" not in record.headers
+    ]
 
 
 def numbers(records: list[Read]) -> list[int]:
@@ -29,6 +31,10 @@ def numbers(records: list[Read]) -> list[int]:
 def publish(sender: Device, start: int, count: int) -> None:
     for seq in range(start, start + count):
         sender.publish(f"assets/{ASSETS[seq % len(ASSETS)]}/telemetry", json.dumps({"seq": seq}).encode())
+
+
+def flows(program: Program) -> Callable[[], bool]:
+    return lambda: program.metric("processor_bridge_produced_total") > 200
 
 
 def bridge(watch: Watch, **more: object) -> Program:
@@ -57,7 +63,9 @@ def test_a_heartbeat_through_the_broker_reaches_every_partition(road: Watch) -> 
     program = bridge(road)
 
     def beaten() -> set[int]:
-        return {r.partition for r in read_all(road.kafka, road.topic("telemetry")) if r.headers.get("hb") == b"1"}
+        return {
+            r.partition for r in read_all(road.kafka, road.topic("telemetry")) if r.headers.get("hb") == b"1"
+        }
 
     until(lambda: beaten() == {0, 1, 2, 3}, 10, "a heartbeat in each partition")
     beat = read_all(road.kafka, road.topic("telemetry"))[0]
@@ -87,7 +95,7 @@ def test_a_bridge_killed_in_mid_stream_loses_nothing(road: Watch) -> None:
         for round_ in range(4):
             program = road.start("bridge", "--config", settings)
             publish(sender, round_ * 1500, 1500)
-            until(lambda: program.metric("processor_bridge_produced_total") > 200, 10, "the stream flows")
+            until(flows(program), 10, "the stream flows")
             program.end(signal.SIGKILL)
         sender.settle()
     last = road.start("bridge", "--config", settings)
@@ -101,7 +109,7 @@ def test_a_bridge_stopped_in_mid_stream_repeats_nothing(road: Watch) -> None:
         for round_ in range(3):
             program = road.start("bridge", "--config", settings)
             publish(sender, round_ * 1500, 1500)
-            until(lambda: program.metric("processor_bridge_produced_total") > 200, 10, "the stream flows")
+            until(flows(program), 10, "the stream flows")
             assert program.end() == 0
         sender.settle()
     road.start("bridge", "--config", settings)

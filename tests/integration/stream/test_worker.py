@@ -1,7 +1,7 @@
 import json
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from confluent_kafka import Producer
@@ -25,9 +25,9 @@ ASSETS = [f"02iAB00000{n:05d}AAA" for n in range(40)]
 
 
 @pytest.fixture
-def judged(watch: Watch) -> Iterator[Watch]:
+def judged(watch: Watch) -> Watch:
     (watch.directory / "rules.yaml").write_text(RULES)
-    yield watch
+    return watch
 
 
 class Feed:
@@ -122,7 +122,9 @@ def test_from_mqtt_to_a_case_event(judged: Watch, plain_broker: PlainBroker) -> 
     assert program.end() == 0
 
 
-def test_what_cannot_be_judged_is_a_dead_letter_with_its_reason_its_origin_and_its_bytes(judged: Watch) -> None:
+def test_what_cannot_be_judged_is_a_dead_letter_with_its_reason_its_origin_and_its_bytes(
+    judged: Watch,
+) -> None:
     program = worker(judged)
     feed = Feed(judged)
     bad = [b"", b"not json", b"\xff\xfe\x00", b"[" * 5000, b'{"ts":1,"metrics":{"temperature":NaN}}',
@@ -148,14 +150,14 @@ def test_what_cannot_be_judged_is_a_dead_letter_with_its_reason_its_origin_and_i
 def test_a_worker_killed_in_mid_stream_loses_nothing_and_its_repeats_have_the_same_ids(judged: Watch) -> None:
     feed = Feed(judged)
     settings = judged.settings(worker__instance_id="one", worker__run_size=50)
-    for _ in range(3):
+    for _ in range(2):
         program = judged.start("worker", "--config", settings)
         seen = len(cases(judged))
         feed.telemetry(4000)
         until(lambda: len(cases(judged)) > seen + 100, 15, "cases flow")  # noqa: B023 - read at once
         program.end(signal.SIGKILL)
         behind = committed(judged.kafka, judged.group, judged.topic("telemetry"), 4)
-        assert all(offset <= 12_000 for offset in behind.values())
+        assert all(offset <= feed.sent for offset in behind.values())
     last = judged.start("worker", "--config", settings)
     until(lambda: told(cases(judged)) == expect(feed), 20, "exactly the cases that one quiet run gives")
     until(all_committed(judged, feed.sent), 10, "everything committed")
@@ -220,7 +222,9 @@ class TestOnTheRealKafka:
         until(all_committed(judged, feed.sent), 10, "everything committed")
         assert one.end() == 0
 
-    def test_a_frozen_worker_that_wakes_after_its_partitions_were_taken_spoils_nothing(self, judged: Watch) -> None:
+    def test_a_frozen_worker_that_wakes_after_its_partitions_were_taken_spoils_nothing(
+        self, judged: Watch
+    ) -> None:
         feed = Feed(judged)
         frozen = worker(judged, worker__run_size=50)
         feed.telemetry(3000)

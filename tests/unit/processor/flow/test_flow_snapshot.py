@@ -1,0 +1,29 @@
+import lz4.frame
+import msgspec
+import pytest
+
+from processor.errors import StreamError
+from processor.flow.snapshot import VERSION, Snapshot, decode, encode, encode_key
+
+
+def test_a_snapshot_comes_back_as_it_was() -> None:
+    snapshot = Snapshot(VERSION, 42, "hash", b"\x00memory")
+    assert decode(encode(snapshot), "state[0]") == snapshot
+    assert encode_key(7) == b"7.0"
+
+
+def test_a_newer_one_is_refused_with_what_to_do() -> None:
+    newer = encode(Snapshot(VERSION + 1, 42, "hash", b""))
+    with pytest.raises(StreamError, match=r"state\[3\].*run the newer program"):
+        decode(newer, "state[3]")
+
+
+@pytest.mark.parametrize("value", [b"", b"not lz4", lz4.frame.compress(b"\xc1"), lz4.frame.compress(b"")])
+def test_a_damaged_one_is_refused_with_what_to_do(value: bytes) -> None:
+    with pytest.raises(StreamError, match="write a tombstone"):
+        decode(value, "state[0]")
+
+
+def test_the_format_is_an_array_whose_first_member_is_the_version() -> None:
+    raw = msgspec.msgpack.decode(lz4.frame.decompress(encode(Snapshot(VERSION, 1, "h", b""))))
+    assert raw[:2] == [VERSION, 1]

@@ -1,0 +1,79 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from processor.errors import ConfigurationError
+from processor.settings import ProcessorSettings, Secret, load
+from processor.settings.reference import render
+
+_ROOT = Path(__file__).parents[4]
+
+
+def written(directory: Path, text: str) -> Path:
+    file = directory / "processor.toml"
+    file.write_text(text)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[mqtt]\nport = "x"\n', ":2: mqtt.port: found 'x', expected int"),
+        ('[mqtt]\nhost = "a"\nport = 0\n', ":3: mqtt.port: found 0, expected int >= 1"),
+        ("[mqtt]\nprot = 3\n", ":2: mqtt.prot: found an unknown key, expected one of host, port"),
+        ("[nope]\na = 1\n", ":1: nope: found an unknown key, expected one of mqtt, kafka"),
+        ('[kafka]\nsecurity_protocol = "TLS"\n', "expected one of PLAINTEXT, SASL_PLAINTEXT, SASL_SSL, SSL"),
+        ("[mqtt]\nfilters = [\n  3,\n]\n", ":4: mqtt.filters: found [3], expected str"),
+        ("[mqtt\n", ":1: (syntax): found Expected ']'"),
+        ("mqtt = 3\n", ":1: mqtt: found 3, expected object"),
+    ],
+)
+def test_a_wrong_setting_names_its_file_line_key_what_was_found_and_what_is_expected(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(said)) as caught:
+        load(written(tmp_path, text), {})
+    assert str(caught.value).startswith(str(tmp_path / "processor.toml"))
+
+
+def test_a_variable_counts_before_the_file_and_is_named_when_wrong(tmp_path: Path) -> None:
+    file = written(tmp_path, "[mqtt]\nport = 1\n")
+    settings = load(
+        file, {"PROCESSOR_MQTT__PORT": "1999", "PROCESSOR_MQTT__TLS": "true", "OTHER__THING": "1"}
+    )
+    assert (settings.mqtt.port, settings.mqtt.tls) == (1999, True)
+    with pytest.raises(ConfigurationError, match=r"^PROCESSOR_MQTT__PORT: mqtt\.port: found 'abc'"):
+        load(file, {"PROCESSOR_MQTT__PORT": "abc"})
+
+
+def test_a_text_from_the_environment_stays_text() -> None:
+    assert load(None, {"PROCESSOR_MQTT__PASSWORD": "123"}).mqtt.password == Secret("123")
+
+
+def test_a_secret_shows_itself_nowhere(tmp_path: Path) -> None:
+    settings = load(written(tmp_path, '[mqtt]\npassword = "hunter2"\n'), {})
+    assert "hunter2" not in repr(settings)
+    assert settings.mqtt.read_password() == "hunter2"
+    with pytest.raises(ConfigurationError) as caught:
+        load(written(tmp_path, "[mqtt]\npassword = 77001\n"), {})
+    assert "77001" not in str(caught.value)
+
+
+def test_a_password_file_is_read_at_each_use_and_stands_on_the_files_directory(tmp_path: Path) -> None:
+    settings = load(written(tmp_path, '[mqtt]\npassword_file = "secret"\n'), {})
+    with pytest.raises(ConfigurationError, match=r"mqtt\.password_file"):
+        settings.mqtt.read_password()
+    (tmp_path / "secret").write_text("first\n")
+    assert settings.mqtt.read_password() == "first"
+    (tmp_path / "secret").write_text("second\n")
+    assert settings.mqtt.read_password() == "second"
+
+
+def test_no_file_and_no_variables_are_the_defaults() -> None:
+    assert load(None, {}).kafka == ProcessorSettings().kafka
+
+
+def test_the_reference_page_is_made_of_the_model() -> None:
+    page = (_ROOT / "docs" / "reference" / "processor-settings.md").read_text()
+    assert page == render(), "write processor.settings.reference.render() to the page"

@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 import logging
+import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
@@ -17,7 +18,6 @@ from authplugin.issuer.forms import MAX_BODY, parse_form
 KEYS_PATH = "/id/keys"
 TOKEN_PATH = "/services/oauth2/token"  # noqa: S105 - a path
 DISCOVERY_PATH = "/.well-known/openid-configuration"
-ASSET_PATH = "/services/data/v62.0/sobjects/Asset/"
 ROTATE_PATH = "/development/rotate"
 EVENTS_PATH = "/development/events"
 
@@ -27,6 +27,8 @@ KEYS_MAX_AGE = 60
 BODY_SECONDS = 10.0
 """How long a client may take to send its body."""
 
+# Each client of the CRM asks in the version it was written for.
+_ASSET = re.compile(r"/services/data/v[0-9]{1,3}\.[0-9]/sobjects/Asset/[^/]+")
 _NO_STORE = {"cache-control": "no-store", "pragma": "no-cache"}
 
 _log = logging.getLogger("authplugin.issuer")
@@ -104,7 +106,7 @@ def create_app(issuer: Issuer, *, body_seconds: float = BODY_SECONDS) -> Applica
             raise ValueError(f"{scope['type']} is not served here")
         request = _Request(scope, receive, body_seconds)
         methods = table.get(request.path)
-        if methods is None and request.path.startswith(ASSET_PATH):
+        if methods is None and _ASSET.fullmatch(request.path):
             methods = {"GET": doors.get_asset}
         response = await _respond(methods, request)
         headers = {"content-type": "application/json;charset=UTF-8", **response.headers}
@@ -176,7 +178,7 @@ class _Doors:
     async def get_asset(self, request: _Request) -> _Response:
         if not self._is_admitted(request):
             return _unauthorized()
-        asset = self._issuer.assets.find(request.path.removeprefix(ASSET_PATH))
+        asset = self._issuer.assets.find(request.path.rpartition("/")[2])
         if asset is None:
             missing = {"errorCode": "NOT_FOUND", "message": "The requested resource does not exist"}
             return _json(404, [missing], _NO_STORE)

@@ -142,8 +142,8 @@ def test_account_and_contact_are_read_from_the_asset_record_in_either_form_of_it
     aid = issuer.claims_of(registered(issuer, Device(8))["access_token"])["aid"]
     bearer = f"Bearer {issuer.access_token()}"
     long_id = canonical_asset_id(aid, IdForm.SALESFORCE)
-    for asset_id in (aid, long_id):
-        answer = issuer.get(f"/services/data/v62.0/sobjects/Asset/{asset_id}", authorization=bearer)
+    for version, asset_id in (("v62.0", aid), ("v61.0", long_id)):
+        answer = issuer.get(f"/services/data/{version}/sobjects/Asset/{asset_id}", authorization=bearer)
         assert answer.json == {
             "Id": long_id,
             "Name": "Press 8",

@@ -21,11 +21,21 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:  # noqa: ANN401 - ar
         metavar="JSONL",
         help="also judge telemetry from a file: one message a line, each with asset and ts",
     )
+    commands.add_parser("reference", help="print the reference of the rule language, in Markdown")
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check; 0 when the file is good."""
+    """Check a file, 0 when it is good; or print the reference."""
+    if args.rules_command == "reference":
+        from processor.rules.reference import write_reference  # noqa: PLC0415 - only when asked for
+
+        print(write_reference(), end="")
+        return 0
+    return _check(args)
+
+
+def _check(args: argparse.Namespace) -> int:
     from processor.rules import RulesRefused, load_rules  # noqa: PLC0415 - --help stays fast
 
     try:

@@ -60,6 +60,10 @@ class IssuerProfile(msgspec.Struct, frozen=True):
     development_claims: bool = False
     accept_unsigned_actors: bool = False
 
+    def __repr__(self) -> str:
+        """Without the digest: a weak secret could be guessed from it."""
+        return f"IssuerProfile({self.url!r}, client {self.client_id!r})"
+
 
 class Issuer:
     """One issuer: its keys, its assets and its answers to token requests."""

@@ -242,9 +242,11 @@ def test_a_connection_that_ends_inside_its_body_hurts_nobody(issuer: RunningIssu
 def test_an_asset_record_wants_an_access_token_and_an_asset(issuer: RunningIssuer) -> None:
     path = "/services/data/v62.0/sobjects/Asset/"
     assert issuer.get(path + "02iAB00000CdEfG").json[0]["errorCode"] == "INVALID_SESSION_ID"
-    for missing in ("02iAB00000CdEfG", "02iAB00000CdEfGYAV", "", "../../../x", "%00", "02iAB00000CdEfGAAA"):
+    for missing in ("02iAB00000CdEfG", "02iAB00000CdEfGYAV", "%00", "02iAB00000CdEfGAAA"):
         answer = issuer.get(path + missing, authorization=bearer(issuer))
         assert (answer.status, answer.json[0]["errorCode"]) == (404, "NOT_FOUND")
+    for nowhere in ("", "../../../x", "02iAB00000CdEfG/Case"):
+        assert issuer.get(path + nowhere, authorization=bearer(issuer)).status == 404
 
 
 def test_the_log_holds_neither_token_nor_secret_nor_key(tmp_path: Path) -> None:

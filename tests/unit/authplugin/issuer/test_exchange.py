@@ -163,4 +163,6 @@ def test_a_description_is_printable_ascii_without_quote_or_backslash() -> None:
 
 
 def test_nothing_that_is_printed_shows_a_key_or_a_secret(keys: KeyRing) -> None:
+    profile = make(keys, MemorySink(), FakeClock()).profile
+    assert repr(profile) == f"IssuerProfile({URL!r}, client 'demo')"
     assert repr(keys) == "KeyRing('Assets', 0 retired)"

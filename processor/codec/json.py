@@ -121,19 +121,26 @@ class JsonCodec:
         except (msgspec.MsgspecError, RecursionError, ValueError):
             return self._general(value, received, asset)
         metrics, ts, seq = plain.metrics, plain.ts, plain.seq
-        # As many colons as members: none was repeated, none is unknown.
-        members = len(metrics) + 1 + (ts is not None) + (seq is not None) + (plain.asset is not None)
-        if value.count(b":") != members:
-            return self._general(value, received, asset)
+        members = len(metrics) + 1
+        if seq is None:
+            seq = -1
+        else:
+            members += 1
         if plain.asset is not None:
+            members += 1
             _check_asset(plain.asset, asset)
         if ts is None:
             ts = received
-        elif not 0 <= ts <= received + self._ahead:
+        else:
+            members += 1
+        # As many colons as members: none was repeated, none is unknown.
+        if value.count(b":") != members:
+            return self._general(value, received, asset)
+        if not 0 <= ts <= received + self._ahead:
             _refuse_time(ts, received)
         shape = tuple(metrics)
         names = self._shapes.get(shape) or self._shape(shape)
-        return (Reading(ts, -1 if seq is None else seq, names, tuple(metrics.values())),)
+        return (Reading(ts, seq, names, tuple(metrics.values())),)
 
     def _general(self, value: bytes, received: int, asset: str) -> tuple[Reading, ...]:
         found = _decode(_TELEMETRY, value)

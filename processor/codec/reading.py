@@ -1,9 +1,9 @@
 """What every format decodes to."""
 
-from typing import NamedTuple
+import msgspec
 
 
-class Reading(NamedTuple):
+class Reading(msgspec.Struct, frozen=True, gc=False):
     """One message of one asset.
 
     Attributes:

@@ -89,7 +89,9 @@ class Engine:
                     continue
                 at = by_key.get(key, -1)
                 asset = self.index.ids[at] if at >= 0 else _asset_id(key)
-                readings = read(_tail(record.headers), record.value, record.timestamp, asset)
+                headers = record.headers
+                tail = headers[0][1] if len(headers) == 1 and headers[0][0] == TAIL else _tail(headers)
+                readings = read(tail, record.value, record.timestamp, asset)
                 if at < 0 and readings:
                     at = self.index.add_asset(key, asset)
                 if not readings:

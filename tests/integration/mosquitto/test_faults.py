@@ -13,10 +13,19 @@ import pytest
 import authplugin
 from authplugin.brokers.mosquitto.build import find_interpreter
 from authplugin.testing import Behaviour, KeyServer, TokenMint
-from tests.support.mosquitto import Mosquitto, free_port, running, scrape
+from tests.support.mosquitto import Mosquitto, free_port, running, scrape, write_passwords
 from tests.support.mqtt import Client
 
-from .conftest import ASSET, OTHER, SHORT, Files, Gated, write_gate
+from .conftest import (
+    ASSET,
+    OTHER,
+    SERVICE,
+    SERVICE_PASSWORD,
+    SHORT,
+    Files,
+    Gated,
+    write_gate,
+)
 
 pytestmark = pytest.mark.needs("mosquitto", "cc")
 
@@ -94,12 +103,18 @@ ANSWERS = (
 )
 
 
+#: Defers to the password file, which knows this very user name.
+DEFER = "(0x600E, b'', ())"
+
+
 @pytest.fixture(scope="module")
 def answering(plugin: Path, mint: TokenMint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
     """A broker whose gate answers whatever the client's user name says, as Python."""
     files = Files(tmp_path_factory.mktemp("answering"), plugin, find_interpreter())
     code = "plugin.Plugin.authenticate = lambda self, client, client_id, name, *rest: eval(name)"
-    with running(Sabotaged(files, mint, code).broker) as broker:
+    answering = Sabotaged(files, mint, code)
+    write_passwords(files.passwords, [(SERVICE, SERVICE_PASSWORD), (DEFER, "anything")])
+    with running(answering.broker) as broker:
         yield broker
 
 
@@ -109,6 +124,13 @@ def test_any_answer_but_the_exact_yes_is_a_no(answering: Mosquitto, answer: str)
         with answering.client(version) as client:
             assert client.connect("x", answer, "anything") == (0x87 if version == 5 else 5)
     assert answering.alive
+
+
+def test_a_deferral_is_for_service_accounts_alone_even_if_the_password_file_knows_the_name(
+    answering: Mosquitto,
+) -> None:
+    with answering.client(5) as client:
+        assert client.connect("x", DEFER, "anything") == 0x87
 
 
 def test_the_exact_yes_is_a_yes(answering: Mosquitto) -> None:
@@ -142,7 +164,7 @@ def test_whatever_python_does_wrong_denies_and_the_broker_lives(
 def test_effects_that_make_no_sense_are_left_out(files: Files, mint: TokenMint) -> None:
     effects = (
         "(None, (), (1,), (75, 5), (75, b'no such client'), (99, b'x'), ('a', b'b'), "
-        "(2, b'a\\x00b'), (2, b'%s%n'))"
+        "(2, b'cut off\\x00b'), (2, b'%s%n'))"
     )
     code = f"""
     good = plugin.Plugin.authenticate
@@ -154,6 +176,7 @@ def test_effects_that_make_no_sense_are_left_out(files: Files, mint: TokenMint) 
     with running(odd.broker) as broker:
         _connect_until_ready(odd).close()
         broker.wait_for("authplugin: %s%n")
+        assert "cut off" not in broker.log
 
 
 @pytest.mark.parametrize("callback", ["authorize", "tick", "disconnect", "reload", "stop"])

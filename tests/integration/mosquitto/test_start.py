@@ -108,7 +108,10 @@ def test_the_stanza_works_in_a_folder_that_the_broker_includes_as_debian_has_it(
     broker = Mosquitto(ready.folder)
     text = broker.file.read_text()
     listener = text[text.index("listener ") :]
-    debian = f"pid_file {ready.folder}/pid\npersistence true\nlog_dest file {ready.folder}/log\ninclude_dir {ready.folder}/conf.d\n"
+    debian = (
+        f"pid_file {ready.folder}/pid\npersistence true\n"
+        f"log_dest file {ready.folder}/log\ninclude_dir {ready.folder}/conf.d\n"
+    )
     broker.file.write_text(text.replace(listener, debian))
     (included / "listener.conf").write_text(listener)
     with running(broker):
@@ -222,7 +225,6 @@ def test_the_cli_builds_a_plugin_and_prints_a_stanza_that_works(ready: Files, mi
         check=True,
     )
     assert f"wrote {ready.acl}" in done.stderr
-    assert output.stat().st_size < 64_000
     broker = Mosquitto(ready.folder, done.stdout)
     with running(broker):
         _wait_let_in(broker, mint)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from processor.clock import SystemClock
-from processor.engine.partition import Engine
+from processor.engine import warm
 from processor.flow.app import make_app
 from processor.flow.judge import Judge
 from processor.flow.logs import set_up
@@ -40,7 +40,7 @@ def main(settings: ProcessorSettings) -> int:
     rules = load_rules(Path(settings.worker.rules))
     Admin(settings.kafka).require(settings.topics)
     # Compiles the rules' detectors, or finds them compiled: before partitions are ours, not while they wait.
-    Engine(rules, partition=0, limits=settings.engine).advance([])
+    warm(rules)
     with tempfile.TemporaryDirectory(prefix="processor-") as scratch:
         return asyncio.run(_run(settings, rules, Path(scratch)))
 
@@ -75,6 +75,7 @@ async def _run(settings: ProcessorSettings, rules: RuleSet, scratch: Path) -> in
         for task in (*tasks[1:], ready, stop):
             task.cancel()
         await _stop(app)
+        tasks[0].cancel()
         await asyncio.gather(*tasks, ready, stop, return_exceptions=True)
         producer.close()
         exposition.close()

@@ -21,7 +21,8 @@ def render() -> str:
     for table in msgspec.structs.fields(ProcessorSettings):
         summary = (table.type.__doc__ or "").partition("\n")[0].rpartition("``: ")[2]
         parts.append(
-            f"\n## `[{table.name}]`\n\n{summary}\n\n| key | type | default | what |\n| --- | --- | --- | --- |\n"
+            f"\n## `[{table.name}]`\n\n{summary}\n\n"
+            "| key | type | default | what |\n| --- | --- | --- | --- |\n"
         )
         parts += [_row(field) for field in msgspec.structs.fields(table.type)]
     return "".join(parts)

@@ -1,9 +1,9 @@
 """An embedded Kafka for demos and quick tests: ``python -m processor.testing.embedded --partitions 4``.
 
 The Kafka-protocol cluster inside the confluent-kafka wheel (librdkafka's mock cluster, ``rdkafka_mock.h``),
-as a process of its own on a real socket. One JSON line on stdout when
-ready: ``{"ready": "kafka", "bootstrap": "127.0.0.1:PORT", "partitions": 4}``; SIGTERM ends it. It keeps
-records in memory, the newest 5 MiB of a partition, without compaction and on one broker: what must be durable needs a
+as a process of its own on a real socket. One JSON line on stdout when ready:
+``{"ready": "kafka", "bootstrap": "127.0.0.1:PORT", "partitions": 4}``; SIGTERM ends it. It keeps records in
+memory, the newest 5 MiB of a partition, without compaction and on one broker: what must be durable needs a
 real Kafka.
 
 The wheel's Python side can only start the cluster with 4 partitions a topic and a first rebalance that waits

@@ -30,9 +30,20 @@ def test_what_the_gate_saw_goes_to_its_own_topic() -> None:
 
 
 @pytest.mark.parametrize(
-    "topic", ["", "assets", "assets//telemetry", "assets/A 1/telemetry", "assets/A1/commands/x", "assets/A1",
-              "asset/A1/telemetry", "assets/" + "a" * 65 + "/telemetry", "assets/A1/telemetryx", "assetgate/auth/a/b"]
-)  # fmt: skip
+    "topic",
+    [
+        "",
+        "assets",
+        "assets//telemetry",
+        "assets/A 1/telemetry",
+        "assets/A1/commands/x",
+        "assets/A1",
+        "asset/A1/telemetry",
+        "assets/" + "a" * 65 + "/telemetry",
+        "assets/A1/telemetryx",
+        "assetgate/auth/a/b",
+    ],
+)
 def test_other_topics_have_no_route(topic: str) -> None:
     assert Router(TOPICS, 10).route(topic) is None
 

@@ -33,7 +33,7 @@ STORY_SECONDS = 170.0
 #: A step that everything is ready for.
 _STEP_SECONDS = 20.0
 #: From the first sample to the last of the four cases.
-_CASES_SECONDS = 60.0
+_CASES_SECONDS = 45.0
 #: How long a fifth case is waited for, longer than any rule's own hold.
 _GRACE_SECONDS = 6.0
 _ATTACK_EVERY_SECONDS = 10.0

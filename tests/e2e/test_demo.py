@@ -1,6 +1,9 @@
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import yaml
@@ -16,42 +19,94 @@ pytestmark = [
 #: Kafka, issuer, broker, bridge, worker.
 PROGRAMS = 5
 RULES = ROOT / "deploy" / "demo" / "rules.yaml"
+ENDINGS = {signal.SIGINT: 130, signal.SIGTERM: 130, signal.SIGKILL: -signal.SIGKILL}
 
 
-def test_every_line_of_the_story_comes_true(tmp_path: Path) -> None:
-    with RunningDemo(tmp_path, "--once") as demo:
-        assert demo.wait() == 0, demo.output
-    assert "✗" not in demo.output
-    assert "lines came true" in demo.output
+class Told(NamedTuple):
+    """A demo that has ended: its exit code, what it said, and what it had started."""
+
+    code: int
+    output: str
+    children: set[int]
 
 
-def test_a_line_that_does_not_come_true_is_named_and_is_the_exit_code(tmp_path: Path) -> None:
+class Stories(NamedTuple):
+    true: Told
+    untrue: Told
+
+
+@pytest.fixture(scope="module")
+def stories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stories]:
+    """Two demos side by side, told once: as shipped, and judged by rules that know no silence."""
     rules = yaml.safe_load(RULES.read_text())
     rules["rules"] = [rule for rule in rules["rules"] if "silence" not in rule["detect"]]
-    file = tmp_path / "rules.yaml"
+    file = tmp_path_factory.mktemp("rules") / "rules.yaml"
     file.write_text(yaml.safe_dump(rules))
-    with RunningDemo(tmp_path, "--once", "--rules", str(file)) as demo:
-        assert demo.wait() == 1, demo.output
-    assert "case.silence" in demo.output
-    assert "did not come true" in demo.output
+    with ExitStack() as stack:
+        demos = [
+            stack.enter_context(RunningDemo(tmp_path_factory.mktemp("story"), "--once", *words))
+            for words in ((), ("--rules", str(file)))
+        ]
+        children = []
+        for demo in demos:
+            demo.addresses()
+            children.append(demo.descendants())
+        yield Stories(
+            *(Told(demo.wait(), demo.output, pids) for demo, pids in zip(demos, children, strict=True))
+        )
 
 
-def test_it_stays_until_interrupted_and_leaves_no_process_behind(demo: RunningDemo) -> None:
+def test_every_line_of_the_story_comes_true(stories: Stories) -> None:
+    assert stories.true.code == 0, stories.true.output
+    assert "✗" not in stories.true.output
+    assert "lines came true" in stories.true.output
+
+
+@pytest.mark.parametrize(
+    "title", ["overheats", "has fallen silent", "will soon be empty", "asks for supplies"]
+)
+def test_each_case_is_told_with_the_time_it_took_and_what_was_seen(stories: Stories, title: str) -> None:
+    lines = stories.true.output.splitlines()
+    (place,) = [number for number, line in enumerate(lines) if title in line and " s after " in line]
+    assert "seen " in lines[place + 1]
+    assert "expected " in lines[place + 1]
+
+
+def test_the_story_fits_a_terminal_of_a_hundred_columns(stories: Stories) -> None:
+    assert max(len(line) for line in stories.true.output.splitlines()) <= 100
+
+
+def test_a_line_that_does_not_come_true_is_named_and_is_the_exit_code(stories: Stories) -> None:
+    assert stories.untrue.code == 1, stories.untrue.output
+    verdict = stories.untrue.output.partition("did not come true:")[2]
+    assert "case.silence: " in verdict
+    assert "cases.exact: " in verdict
+    assert "case.overheating" not in verdict
+
+
+def test_a_story_that_is_told_leaves_no_process_behind(stories: Stories) -> None:
+    for told in stories:
+        assert len(told.children) == PROGRAMS
+        assert left(told.children) == set()
+
+
+def test_it_stays_up_after_the_story_when_asked_to(demo: RunningDemo) -> None:
     assert demo.told() == 0, demo.output
     assert demo.process.poll() is None
     assert len(demo.descendants()) == PROGRAMS
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_however_it_is_ended_midway_it_leaves_no_process_behind(
-    tmp_path: Path, number: signal.Signals
-) -> None:
-    with RunningDemo(tmp_path, "--once") as demo:
-        demo.addresses()
-        children = demo.descendants()
-        assert len(children) == PROGRAMS
-        os.kill(demo.process.pid, number)
-        demo.process.wait(40)
-        end = demo.process.returncode
-    assert end == (130 if number != signal.SIGKILL else -signal.SIGKILL), demo.output
-    assert left(children) == set()
+def test_however_it_is_ended_midway_it_leaves_no_process_behind(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        demos = {}
+        for number in ENDINGS:
+            directory = tmp_path / number.name
+            directory.mkdir()
+            demos[number] = stack.enter_context(RunningDemo(directory, "--once"))
+        for number, demo in demos.items():
+            demo.addresses()
+            children = demo.descendants()
+            assert len(children) == PROGRAMS
+            os.kill(demo.process.pid, number)
+            assert demo.wait() == ENDINGS[number], demo.output
+            assert left(children) == set()

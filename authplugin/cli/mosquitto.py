@@ -3,6 +3,7 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
@@ -47,24 +48,25 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _build(args: argparse.Namespace) -> int:
-    from authplugin.brokers.mosquitto.build import build_plugin, find_interpreter, unreadable  # noqa: PLC0415 - fast --help
+    from authplugin.brokers.mosquitto.build import (  # noqa: PLC0415 - fast --help
+        build_plugin,
+        find_interpreter,
+        unreadable,
+    )
     from authplugin.brokers.mosquitto.stanza import write_stanza  # noqa: PLC0415 - as above
-    from authplugin.settings import load  # noqa: PLC0415 - as above
 
     # Whatever is missing is said before anything is written.
     interpreter = find_interpreter()
-    loaded = load(args.config) if args.config is not None else None
+    files = _acl_files(args.config) if args.config is not None else None
     build_plugin(args.output)
     print(f"built {args.output}", file=sys.stderr)
     needed = [args.output, interpreter.libpython, interpreter.home / "lib", interpreter.site]
-    if loaded is not None:
-        mosquitto = loaded.settings.mosquitto
-        acl = Path(mosquitto.acl_file)
-        acl.write_text(_acl_text(args.config), encoding="utf-8")
-        print(f"wrote {acl}", file=sys.stderr)
-        passwords = Path(mosquitto.password_file) if mosquitto.password_file is not None else None
-        print(write_stanza(args.output, interpreter, args.config, acl, passwords), end="")
-        needed += [args.config, acl, *([passwords] if passwords is not None and passwords.exists() else [])]
+    if files is not None:
+        files.acl.write_text(files.text, encoding="utf-8")
+        print(f"wrote {files.acl}", file=sys.stderr)
+        print(write_stanza(args.output, interpreter, args.config, files.acl, files.passwords), end="")
+        needed += [args.config, files.acl]
+        needed += [files.passwords] if files.passwords is not None and files.passwords.exists() else []
     for path in unreadable(needed):
         print(
             f"note: others may not read {path}: a broker that runs as user mosquitto will not start with it",
@@ -74,26 +76,39 @@ def _build(args: argparse.Namespace) -> int:
 
 
 def _write_acl(args: argparse.Namespace) -> int:
-    from authplugin.settings import load  # noqa: PLC0415 - fast --help
-
-    text = _acl_text(args.config)
+    files = _acl_files(args.config)
     if args.output is not None and str(args.output) == "-":
-        print(text, end="")
+        print(files.text, end="")
         return 0
-    output = args.output or Path(load(args.config).settings.mosquitto.acl_file)
-    output.write_text(text, encoding="utf-8")
+    output = args.output or files.acl
+    output.write_text(files.text, encoding="utf-8")
     print(f"wrote {output}", file=sys.stderr)
     return 0
 
 
-def _acl_text(config: Path) -> str:
+class _AclFiles(NamedTuple):
+    """The files that go with a configuration.
+
+    Attributes:
+        acl: where the ``acl_file`` is.
+        text: what it says.
+        passwords: where the password file is, None for none.
+    """
+
+    acl: Path
+    text: str
+    passwords: Path | None
+
+
+def _acl_files(config: Path) -> _AclFiles:
     from authplugin.brokers.mosquitto.acl import write_acl  # noqa: PLC0415 - fast --help
     from authplugin.errors import ConfigurationError  # noqa: PLC0415 - as above
     from authplugin.settings import load  # noqa: PLC0415 - as above
 
-    policy = load(config).policy
+    loaded = load(config)
+    mosquitto = loaded.settings.mosquitto
     try:
-        return write_acl(policy.topics, policy.service_accounts)
+        text = write_acl(loaded.policy.topics, loaded.policy.service_accounts)
     except ValueError as error:
         raise ConfigurationError(
             file=str(config),
@@ -102,3 +117,5 @@ def _acl_text(config: Path) -> str:
             found=str(error),
             expected="topics that Mosquitto's acl_file can say",
         ) from None
+    passwords = Path(mosquitto.password_file) if mosquitto.password_file is not None else None
+    return _AclFiles(Path(mosquitto.acl_file), text, passwords)

@@ -223,7 +223,10 @@ class Plugin:
         effects += self._waiting.take()
         for kick in self._gate.due():
             client_id = kick.session.client_id
-            effects.append(line(LOG_NOTICE, f"disconnecting client {shown(client_id)}: {kick.reason.value}"))
+            if self._budget.take(f"disconnecting for {kick.reason.value}"):
+                effects.append(
+                    line(LOG_NOTICE, f"disconnecting client {shown(client_id)}: {kick.reason.value}")
+                )
             effects.append((KICK, client_id.encode()))
             self._metrics.ended(kick.reason)
         return Answer(DENY, effects=tuple(effects))

@@ -14,6 +14,7 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 from deploy.demo.page.board import Board, Case, GateCounts, Limit, StreamCounts
 from deploy.demo.page.server import serve
 from tests.support.browser import browser, complaints, prefer, screenshot
+from tests.support.demo import RunningDemo
 
 pytestmark = [pytest.mark.needs("chromium"), pytest.mark.xdist_group("chromium")]
 
@@ -77,6 +78,7 @@ def page(chrome: Chrome) -> Iterator[Chrome]:
         wait(chrome, "#chart path.value")
         yield chrome
         assert complaints(chrome) == []
+        leave(chrome)
 
 
 @contextlib.contextmanager
@@ -99,6 +101,12 @@ def serving(board: Board) -> Iterator[str]:
     finally:
         done.set()
         thread.join()
+
+
+def leave(chrome: Chrome) -> None:
+    """Close the page, whose questions nobody answers any more, and forget what the console says of them."""
+    chrome.get("about:blank")
+    complaints(chrome)
 
 
 def wait(chrome: Chrome, selector: str) -> None:
@@ -160,12 +168,43 @@ def test_both_colour_schemes_are_legible(page: Chrome) -> None:
     assert len(grounds) == 2
 
 
+@pytest.mark.needs("mosquitto", "cc")
+@pytest.mark.xdist_group("demo")
+@pytest.mark.timeout(400)
+def test_a_running_demo_shows_its_refusals_its_cases_and_the_series_they_were_found_in(
+    chrome: Chrome, demo: RunningDemo
+) -> None:
+    assert demo.told() == 0, demo.output
+    prefer(chrome, "light")
+    chrome.get(demo.addresses().page)
+    wait(chrome, "#cases tbody tr:nth-child(4)")
+    wait(chrome, "#chart path.flag")
+    reasons = set(texts(chrome, "#reasons tbody code"))
+    assert reasons >= {"expired", "audience_mismatch", "key_unknown", "alg_not_allowed", "not_asset_token"}
+    assert reasons >= {"client_id_mismatch", "topic_denied"}
+    assert int(texts(chrome, "#total-allowed")[0].replace(",", "")) >= 50
+    assert texts(chrome, "#total-sessions") == ["50"]
+    assert sorted(texts(chrome, "#cases tbody code.nowrap")) == [
+        "overheating",
+        "silent",
+        "supply-low",
+        "toner-runs-out",
+    ]
+    # Until a person chooses, the chart follows the newest case that a metric shows.
+    assert texts(chrome, "#chart .flag-label") == ["The machine overheats"]
+    assert texts(chrome, "#chart .limit-label") == ["overheating: above 80"]
+    screenshot(chrome, "status")
+    prefer(chrome, "dark")
+    screenshot(chrome, "status-dark")
+    assert complaints(chrome) == []
+
+
 def test_the_page_says_when_the_demo_has_gone(chrome: Chrome) -> None:
     with serving(recorded()) as url:
         chrome.get(url)
         WebDriverWait(chrome, 20).until(lambda c: texts(c, "#contact") == ["live"])
     WebDriverWait(chrome, 20).until(lambda c: texts(c, "#contact") == ["the demo does not answer"])
-    complaints(chrome)  # the refused connections, which are the point here
+    leave(chrome)
 
 
 def contrast(one: str, other: str) -> float:

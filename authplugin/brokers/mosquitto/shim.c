@@ -5,7 +5,8 @@
  * This file is the security boundary. Whatever Python does (raise, return nonsense, fail to start),
  * the answer is "no" unless it is the exact magic verdict, and an asset id is checked here again
  * before the broker's acl_file patterns may use it. docs/review-shim.md is the checklist it is
- * reviewed by, docs/adr/0003 says why it has this shape.
+ * reviewed by, docs/adr/0003 says why it has this shape. It is one file, and long, so that plain `cc`
+ * builds it without a makefile and one person reads the whole boundary in one sitting.
  *
  * No Python and no Mosquitto header is needed: libpython is opened at run time by path, through
  * functions of the stable ABI (PEP 384) and three older ones that every CPython exports, and the

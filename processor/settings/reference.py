@@ -15,6 +15,14 @@ directory. Unknown keys are errors.
 """
 
 
+_NAMES: dict[object, str] = {
+    msgspec.inspect.StrType: "text",
+    msgspec.inspect.IntType: "integer",
+    msgspec.inspect.FloatType: "number",
+    msgspec.inspect.BoolType: "boolean",
+}
+
+
 def render() -> str:
     """The page, made of the model."""
     parts = [_HEAD]
@@ -63,10 +71,4 @@ def _name(info: Any) -> str:  # noqa: ANN401 - as above
         return "secret text"
     if isinstance(info, kinds.Metadata):
         return _name(info.type)
-    names = {
-        kinds.StrType: "text",
-        kinds.IntType: "integer",
-        kinds.FloatType: "number",
-        kinds.BoolType: "boolean",
-    }
-    return names[type(info)]
+    return _NAMES[type(info)]

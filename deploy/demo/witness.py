@@ -1,7 +1,7 @@
 """What arrived on Kafka: the story's witness of every topic, which also feeds the status page."""
 
 import json
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
@@ -18,8 +18,10 @@ TOPICS = (TOKENS, TELEMETRY, CASES, DEAD)
 #: Header of a control record of the bridge, which is no telemetry.
 _HEARTBEAT = "hb"
 _TAIL = "t"
-#: Detectors whose findings read otherwise than a number against a bound.
-_SILENCE, _EVENT = "silence", "event"
+#: The detector whose findings read otherwise than a number against a bound.
+_EVENT = "event"
+#: Event times kept of an asset: longer back than any case takes to arrive.
+_TIMES = 120
 
 
 class Witness:
@@ -50,6 +52,7 @@ class Witness:
         self.sequences: dict[str, set[int]] = {}
         self.metrics: dict[str, set[str]] = {}
         self.unsequenced = 0
+        self._times: dict[str, deque[int]] = {}
         self.dead: list[tuple[str, str]] = []
         self.heartbeats = 0
         self._samples = 0
@@ -92,6 +95,7 @@ class Witness:
             else:
                 self.unsequenced += 1  # a device of ours numbers every message
             self.newest[asset] = max(time, self.newest.get(asset, time))
+            self._times.setdefault(asset, deque(maxlen=_TIMES)).append(time)
             for metric, value, unit in samples(message):
                 self._samples += 1
                 self.metrics.setdefault(asset, set()).add(metric)
@@ -114,16 +118,16 @@ class Witness:
         return quantity(data.seen, data.unit), quantity(data.expected, data.unit)
 
     def took(self, entry: Entry) -> float:
-        """Seconds from the publish of the sample that decided to the case's arrival here.
+        """Seconds from the publish of the newest sample that the case stands on to the case's arrival here.
 
-        A case's event time is that of the sample that decided, but for silence, which nothing decides: there
-        it is the last sample's.
+        That is the newest at or before the case's event time: the one that decided, or, where time alone
+        decided (silence, or a condition that held), the last one before.
         """
-        decided = milliseconds(entry.opened.time)
-        if self._detectors.get(entry.opened.data.rule.id) == _SILENCE:
-            times = (item.get("ts") for item in entry.opened.data.evidence)
-            decided = max((time for time in times if isinstance(time, int)), default=decided)
-        return max(0.0, entry.arrived - decided / 1000)
+        event = entry.opened
+        until = milliseconds(event.time)
+        times = [time for item in event.data.evidence if isinstance(time := item.get("ts"), int)]
+        times += (time for time in self._times.get(entry.asset, ()) if time <= until)
+        return entry.arrived - max(times, default=until) / 1000
 
     def shown(self, entry: Entry) -> Case:
         """The case as the page tells it."""

@@ -11,7 +11,7 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 
-WIDTH, HEIGHT = 1280, 1360
+WIDTH, HEIGHT = 1280, 1520
 
 #: Without these Chromium asks the outside world about updates, safety lists and more at each start.
 _QUIET = (

@@ -39,30 +39,35 @@ class Casebook:
         return len(self.episodes)
 
     def rise(
-        self, condition: Condition, *, t: int, previous: int, clock: int, find: Callable[[], Finding]
+        self, condition: Condition, *, t: int, previous: int, find: Callable[[], Finding]
     ) -> list[CaseEvent]:
         """The condition came true at event time `t`; `find` is asked only when an episode begins."""
         episode = self.episodes.get(condition)
         timing = self._timings[condition.rule]
         known = episode.finding if episode is not None and episode.phase is not Phase.RECOVERING else find()
-        after, turns = rise(episode, timing, t=t, previous=previous, clock=clock, finding=known)
+        after, turns = rise(episode, timing, t=t, previous=previous, finding=known)
         return self._note(condition, after, turns)
 
-    def fall(self, condition: Condition, *, t: int, previous: int, clock: int) -> list[CaseEvent]:
+    def fall(self, condition: Condition, *, t: int, previous: int) -> list[CaseEvent]:
         """The condition ended at event time `t`."""
         episode = self.episodes.get(condition)
         if episode is None:
             return []
-        after, turns = fall(episode, self._timings[condition.rule], t=t, previous=previous, clock=clock)
+        after, turns = fall(episode, self._timings[condition.rule], t=t, previous=previous)
         return self._note(condition, after, turns)
 
-    def settle(self, clock: int, newest: Callable[[int], int]) -> list[CaseEvent]:
-        """Open or close what has waited long enough, by the clock or by a series' newest judged time."""
+    def settle(self, moved: int | None, newest: Callable[[int], int]) -> list[CaseEvent]:
+        """Open or close what has waited long enough, by a series' newest judged time or by the clock.
+
+        Args:
+            moved: where the partition's clock has just moved to; None when it has not.
+            newest: event time of a series' last judged sample.
+        """
         events: list[CaseEvent] = []
         for condition in list(self._waiting):
             episode = self.episodes[condition]
             timing = self._timings[condition.rule]
-            after, turns = settle(episode, timing, newest=newest(condition.series), clock=clock)
+            after, turns = settle(episode, timing, newest=newest(condition.series), moved=moved)
             if turns:
                 events += self._note(condition, after, turns)
         return events

@@ -33,14 +33,14 @@ class Episode(msgspec.Struct, array_like=True):
         start: event time of the onset, milliseconds; the episode's identity.
         phase: where it stands.
         since: event time of the last turn of the condition.
-        clock: the partition's clock when that was judged.
+        clock: where the partition's clock moved next after that; None until it has.
         finding: what was found at the onset.
     """
 
     start: int
     phase: Phase
     since: int
-    clock: int
+    clock: int | None
     finding: Finding
 
 
@@ -56,7 +56,7 @@ class Timing(msgspec.Struct, frozen=True):
 
 
 def rise(
-    episode: Episode | None, timing: Timing, *, t: int, previous: int, clock: int, finding: Finding
+    episode: Episode | None, timing: Timing, *, t: int, previous: int, finding: Finding
 ) -> tuple[Episode, list[tuple[Turn, int, Episode]]]:
     """The condition came true at `t`; `previous` is the time of the sample before it."""
     turns: list[tuple[Turn, int, Episode]] = []
@@ -67,7 +67,7 @@ def rise(
         turns.append((Turn.CLOSED, episode.since + timing.clear, episode))
     elif episode is not None:
         return episode, turns
-    started = Episode(start=t, phase=Phase.PENDING, since=t, clock=clock, finding=finding)
+    started = Episode(start=t, phase=Phase.PENDING, since=t, clock=None, finding=finding)
     if timing.hold == 0:
         started.phase = Phase.OPEN
         turns.append((Turn.OPENED, t, started))
@@ -75,7 +75,7 @@ def rise(
 
 
 def fall(
-    episode: Episode, timing: Timing, *, t: int, previous: int, clock: int
+    episode: Episode, timing: Timing, *, t: int, previous: int
 ) -> tuple[Episode | None, list[tuple[Turn, int, Episode]]]:
     """The condition ended at `t`."""
     turns: list[tuple[Turn, int, Episode]] = []
@@ -88,19 +88,25 @@ def fall(
     if timing.clear == 0:
         turns.append((Turn.CLOSED, t, episode))
         return None, turns
-    episode.phase, episode.since, episode.clock = Phase.RECOVERING, t, clock
+    episode.phase, episode.since, episode.clock = Phase.RECOVERING, t, None
     return episode, turns
 
 
 def settle(
-    episode: Episode, timing: Timing, *, newest: int, clock: int
+    episode: Episode, timing: Timing, *, newest: int, moved: int | None
 ) -> tuple[Episode | None, list[tuple[Turn, int, Episode]]]:
-    """Time has passed without a turn: `newest` is the last judged sample, `clock` the partition's clock."""
+    """Time has passed without a turn: `newest` is the last judged sample, `moved` where the clock moved to.
+
+    The clock counts from its next move after the turn: the move before lies up to a heartbeat before it.
+    """
     if episode.phase is Phase.OPEN:
         return episode, []
+    if episode.clock is None:
+        episode.clock = moved
     patience = timing.hold if episode.phase is Phase.PENDING else timing.clear
     due = episode.since + patience
-    if newest < due and clock - episode.clock < patience + timing.lateness:
+    ran = 0 if moved is None or episode.clock is None else moved - episode.clock
+    if newest < due and ran < patience + timing.lateness:
         return episode, []
     if episode.phase is Phase.PENDING:
         episode.phase = Phase.OPEN

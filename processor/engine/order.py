@@ -31,7 +31,7 @@ POOL = np.dtype(
         ("t", np.int64),
         ("v", np.float64),
         ("series", np.int64),
-        ("clock", np.int64),
+        ("clock", np.int64),  # where the clock moved next after it came, NEVER until it has
         ("next", np.int64),
         ("used", np.int64),
     ],
@@ -98,7 +98,7 @@ def _release(asset: Any, series: Any, pool: Any, free: Any, out: Any, k: int, co
     return k
 
 
-def admit(records, runs, values, lateness, most, clock, assets, series, pool, free, out, counts):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201, PLR0913, PLR0912, PLR0915, PLR0917, C901 - compiled: one straight pass, one argument a column
+def admit(records, runs, values, lateness, most, assets, series, pool, free, out, counts):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201, PLR0913, PLR0912, PLR0915, PLR0917, C901 - compiled: one straight pass, one argument a column
     """Take in records in order of arrival; the judged samples come first in `out`. Returns how many.
 
     `pool` must have room for every value, and `out` for every value, every waiting sample and every record.
@@ -154,7 +154,7 @@ def admit(records, runs, values, lateness, most, clock, assets, series, pool, fr
                 pool[new].t = t
                 pool[new].v = v
                 pool[new].series = s
-                pool[new].clock = clock
+                pool[new].clock = NEVER
                 pool[new].next = at
                 pool[new].used = 1
                 if before < 0:
@@ -181,11 +181,16 @@ def admit(records, runs, values, lateness, most, clock, assets, series, pool, fr
 
 
 def expire(lateness, clock, assets, owner, series, pool, free, out, counts):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201, PLR0913, PLR0917 - compiled: one argument a column
-    """Judge what has waited for the whole lateness by the partition's clock: its asset fell silent."""
+    """Judge what has waited for the whole lateness by the partition's clock: its asset fell silent.
+
+    Called when the clock has moved: a sample's wait counts from the first move after it came.
+    """
     k = 0
     for at in range(pool.shape[0]):
         sample = pool[at]
-        if sample.used and clock - sample.clock >= lateness:
+        if sample.used and sample.clock == NEVER:
+            sample.clock = clock
+        elif sample.used and clock - sample.clock >= lateness:
             asset = assets[owner[sample.series]]
             asset.mark = max(asset.mark, sample.t)
             k = _release(asset, series, pool, free, out, k, counts)

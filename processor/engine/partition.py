@@ -257,7 +257,7 @@ class Engine:
             before = int(self._tally[order.HELD])
             self._judge(out[: self._passes.expire(self._lateness, now, *columns)])
             self._held += int(self._tally[order.HELD]) - before
-        self._settle()
+        self._settle(now)
         nothing = np.empty(0, order.JUDGED)
         for bank in self.index.banks:
             for change in bank.tick(now, self.clock.gap):
@@ -276,7 +276,7 @@ class Engine:
         index = self.index
         out = np.empty(len(values) + self._held + len(records), order.JUDGED)
         before = int(self._tally[order.HELD])
-        patience = (self._lateness, self.limits.held, self.clock.now)
+        patience = (self._lateness, self.limits.held)
         columns = (index.assets, index.series, self._pool, self._free, out, self._tally)
         self._judge(out[: self._passes.admit(records, runs, values, *patience, *columns)])
         self._held += int(self._tally[order.HELD]) - before
@@ -303,9 +303,9 @@ class Engine:
             self._turn(change, judged)
         self._passes.remember(judged, len(judged), self.index.recent, self.index.places)
 
-    def _settle(self) -> None:
+    def _settle(self, moved: int | None = None) -> None:
         series = self.index.series
-        self._events += self.casebook.settle(self.clock.now, lambda row: int(series["t"][row]))
+        self._events += self.casebook.settle(moved, lambda row: int(series["t"][row]))
 
     def _turn(self, change: Change, judged: Array) -> None:
         """A condition came true or ended: tell the casebook."""
@@ -316,12 +316,11 @@ class Engine:
             row = self.index.series[change.series]
             t, v, previous = change.bank.onset(change), float(row["v"]), int(row["t"])
         condition = Condition(change.series, change.rule)
-        clock = self.clock.now
         if change.on:
             find = lambda: self._find(change, t, v, judged)  # noqa: E731 - asked only when an episode begins
-            self._events += self.casebook.rise(condition, t=t, previous=previous, clock=clock, find=find)
+            self._events += self.casebook.rise(condition, t=t, previous=previous, find=find)
         else:
-            self._events += self.casebook.fall(condition, t=t, previous=previous, clock=clock)
+            self._events += self.casebook.fall(condition, t=t, previous=previous)
 
     def _find(self, change: Change, t: int, v: float, judged: Array) -> Finding:
         """Why, with the samples that led there."""

@@ -33,6 +33,6 @@ def warm(evidence_row: np.dtype[Any]) -> None:
     out, counts = np.zeros(0, order.JUDGED), np.zeros(6, np.int64)
     owner = np.zeros(0, np.int32)
     records, runs = np.zeros(0, order.RECORD), np.zeros(0, order.RUN)
-    passes.admit(records, runs, np.zeros(0), 0, 1, 0, assets, series, pool, free, out, counts)
+    passes.admit(records, runs, np.zeros(0), 0, 1, assets, series, pool, free, out, counts)
     passes.expire(0, 0, assets, owner, series, pool, free, out, counts)
     passes.remember(out, 0, np.zeros((0, 1), evidence_row), np.zeros(0, np.int64))

@@ -20,21 +20,22 @@ AT = Condition(0, 0)
 
 
 class Timeline:
-    """One condition under a rule with `for` and `clear`; the clock stands still unless it is said."""
+    """One condition under a rule with `for` and `clear`; the clock moves only when it is said."""
 
     def __init__(self, hold: int = 0, clear: int = 0, lateness: int = 0) -> None:
         text = rules_text("{threshold: {above: 80}}", more=f"for: {hold}s\n    clear: {clear}s")
         self.book = Casebook(parse_rules(text).rules, lateness * 1000, lambda _: "press-7")
 
-    def rise(self, t: int, previous: int = 0, clock: int = 0) -> list[tuple[str, int]]:
-        times = {"t": t * 1000, "previous": previous * 1000, "clock": clock * 1000}
-        return told(self.book.rise(AT, **times, find=lambda: FOUND))
+    def rise(self, t: int, previous: int = 0) -> list[tuple[str, int]]:
+        return told(self.book.rise(AT, t=t * 1000, previous=previous * 1000, find=lambda: FOUND))
 
-    def fall(self, t: int, previous: int = 0, clock: int = 0) -> list[tuple[str, int]]:
-        return told(self.book.fall(AT, t=t * 1000, previous=previous * 1000, clock=clock * 1000))
+    def fall(self, t: int, previous: int = 0) -> list[tuple[str, int]]:
+        return told(self.book.fall(AT, t=t * 1000, previous=previous * 1000))
 
-    def settle(self, newest: int = 0, clock: int = 0) -> list[tuple[str, int]]:
-        return told(self.book.settle(clock * 1000, lambda _: newest * 1000))
+    def settle(self, newest: int = 0, clock: int | None = None) -> list[tuple[str, int]]:
+        """`clock` is where the partition's clock has just moved to."""
+        moved = None if clock is None else clock * 1000
+        return told(self.book.settle(moved, lambda _: newest * 1000))
 
 
 def told(events: list[CaseEvent]) -> list[tuple[str, int]]:
@@ -59,9 +60,23 @@ def test_it_opens_when_a_sample_proves_that_the_condition_held() -> None:
 
 def test_it_opens_when_the_clock_proves_it_and_waits_for_late_samples() -> None:
     line = Timeline(hold=5, lateness=2)
-    line.rise(10, clock=100)
+    line.rise(10)
+    assert line.settle(newest=10, clock=100) == []
     assert line.settle(newest=10, clock=106) == []
     assert line.settle(newest=10, clock=107) == [("opened", 15)]
+
+
+def test_the_clock_counts_from_its_next_move_because_the_last_one_lies_before_the_sample() -> None:
+    line = Timeline(hold=5, clear=5)
+    line.settle(clock=100)
+    line.rise(10)
+    assert line.settle(newest=10, clock=101) == []
+    assert line.settle(newest=10, clock=105) == []
+    assert line.settle(newest=10, clock=106) == [("opened", 15)]
+    line.fall(20)
+    assert line.settle(newest=20, clock=110) == []
+    assert line.settle(newest=20, clock=114) == []
+    assert line.settle(newest=20, clock=115) == [("closed", 25)]
 
 
 def test_a_condition_that_ends_before_its_time_was_nothing() -> None:

@@ -97,11 +97,29 @@ def test_samples_wait_for_older_ones_and_are_judged_in_event_time() -> None:
 
 def test_what_waits_is_judged_when_the_clock_has_run_for_the_lateness() -> None:
     one = engine(lateness=5)
-    one.advance(together([sent("a", at(n), temperature=85) for n in range(5)], beats(0, 7)))
+    one.advance(together([sent("a", at(n), temperature=85) for n in range(5)], beats(0, 8)))
     assert one.counts.held == 1
-    one.advance(beats(8, 8))
+    one.advance(beats(9, 9))
     assert one.counts.held == 0
     assert one.counts.balanced
+
+
+def test_a_beat_right_after_a_sample_does_not_end_its_wait() -> None:
+    one = engine(lateness=0.5)
+    one.advance([beat(at(0)), beat(at(1))])
+    one.advance([sent("a", at(1.9), temperature=70), beat(at(2))])
+    outcome = one.advance([sent("a", at(1.6), temperature=70)])
+    assert (outcome.counts.late, one.rows["held"]) == (0, 2)
+
+
+def test_a_case_is_never_opened_before_its_own_event_time() -> None:
+    one = engine()
+    told_at = []
+    for n in range(16):
+        records = [sent("a", at(0.9), temperature=90)] if n == 1 else []
+        outcome = one.advance([*records, beat(at(n))])
+        told_at += [(n, (e.time - START) / 1000) for e in outcome.events]
+    assert told_at == [(4, 3.9)]
 
 
 def test_the_reorder_buffer_of_an_asset_is_bounded() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import os
 import signal
 import tempfile
 from collections.abc import Callable
@@ -74,7 +75,13 @@ async def _run(settings: ProcessorSettings, rules: RuleSet, scratch: Path) -> in
     finally:
         for task in (*tasks[1:], ready, stop):
             task.cancel()
-        await _stop(app)
+        try:
+            async with asyncio.timeout(settings.worker.session_timeout * 2):
+                await _stop(app)
+        except TimeoutError:
+            # Faust's threads wait for Kafka without end; what was not saved is judged again.
+            _LOG.error("Kafka is away: ending without a last snapshot; nothing is lost")
+            os._exit(1)
         tasks[0].cancel()
         await asyncio.gather(*tasks, ready, stop, return_exceptions=True)
         producer.close()

@@ -213,6 +213,7 @@ class Story:
         await self._until(lambda: len(self._witness.tokens) >= DEVICES, "asset-token events")
         self._ledger.judge("devices.events", *checks.token_events(fleet.devices, self._witness))
         self._console.chapter(3, "They connect through the gate in Mosquitto")
+        self._console.line(Mark.TOLD, f"Watch it live: {self._page}")
         self._keep(fleet.stream())
         await self._until(lambda: len(fleet.connected) == DEVICES, "connections")
         gate = await scrape(self._place.metrics()["gate"])
@@ -350,11 +351,10 @@ class Story:
         data, name = entry.opened.data, self._names.get(entry.asset, entry.asset)
         seen, expected = self._witness.seen(entry)
         after = "its last sample" if self._detectors.get(data.rule.id) == "silence" else "the publish"
-        rule, count = f"{data.rule.id} version {data.rule.version}", len(data.evidence)
-        return (
-            f"{name}: {data.title}, {self._witness.took(entry):.2f} s after {after}",
-            f"seen {seen}, expected {expected} by {rule}: {data.detail}; evidence: {count} samples",
-        )
+        evidence = f"{len(data.evidence)} {'sample' if len(data.evidence) == 1 else 'samples'}"
+        found = f"seen {seen}, expected {expected}; {data.detail}"
+        why = f"rule {data.rule.id} version {data.rule.version}, evidence: {evidence}"
+        return f"{name}: {data.title}, {self._witness.took(entry):.2f} s after {after}", f"{found}\n{why}"
 
     def _rule(self, detector: str) -> str:
         return next((rule.id for rule in self._rules.rules if rule.detector.name == detector), detector)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import msgspec
 
+import processor.rules.reference
+import processor.settings.reference
 from authplugin.advice import ADVICE
 from authplugin.errors import Reason
 from authplugin.settings.file import described, struct_in, unwrapped
@@ -37,7 +39,12 @@ check of a token refuses, why, and what to do.
 
 def pages() -> dict[str, str]:
     """Every page by its file name."""
-    return {"gate-settings.md": _settings(), "reasons.md": _reasons()}
+    return {
+        "gate-settings.md": _settings(),
+        "processor-settings.md": processor.settings.reference.render(),
+        "reasons.md": _reasons(),
+        "rules.md": processor.rules.reference.write_reference(),
+    }
 
 
 def main(arguments: list[str]) -> int:

@@ -1,6 +1,6 @@
 """A partition's memory as a record of the state topic: ``partition.shard`` → lz4 of a versioned whole."""
 
-import lz4.frame
+import cramjam
 import msgspec
 
 from processor.errors import StreamError
@@ -36,8 +36,7 @@ def encode_key(partition: int) -> bytes:
 
 def encode(snapshot: Snapshot) -> bytes:
     """The record's value."""
-    packed: bytes = lz4.frame.compress(msgspec.msgpack.encode(snapshot))
-    return packed
+    return bytes(cramjam.lz4.compress(msgspec.msgpack.encode(snapshot)))
 
 
 def decode(value: bytes, where: str) -> Snapshot:
@@ -47,8 +46,8 @@ def decode(value: bytes, where: str) -> Snapshot:
         StreamError: it is damaged, or of a newer version than this program understands.
     """
     try:
-        snapshot = _DECODER.decode(lz4.frame.decompress(value))
-    except (RuntimeError, msgspec.MsgspecError) as error:
+        snapshot = _DECODER.decode(cramjam.lz4.decompress(value))
+    except (cramjam.DecompressionError, msgspec.MsgspecError) as error:
         raise StreamError(
             f"{where}: the snapshot is damaged ({error}): write a tombstone for its key to start that "
             "partition from its committed offset with an empty memory"

@@ -163,10 +163,8 @@ class BridgeSettings(_Table, frozen=True):
     ] = 0.005
     compression: Annotated[
         Literal["none", "gzip", "lz4", "snappy", "zstd"],
-        Meta(
-            description="Of record batches; workers read lz4, snappy and zstd with the cramjam package only."
-        ),
-    ] = "none"
+        Meta(description="Of record batches."),
+    ] = "lz4"
     max_payload: Annotated[
         int,
         Meta(ge=1024, le=1_000_000, description="A larger payload is a dead letter.", extra={"unit": "B"}),

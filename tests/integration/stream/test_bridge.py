@@ -160,9 +160,10 @@ def test_a_wrong_password_is_said_and_not_shown(road: Watch) -> None:
     assert "hunter2" not in program.said
 
 
+# The embedded cluster makes topics when they are asked for: there, none is ever missing.
+@pytest.mark.needs("java", "maven")
+@pytest.mark.parametrize("kafka", ["apache_node"], indirect=True, ids=["apache"])
 def test_missing_topics_are_named(road: Watch) -> None:
-    if not road.kafka.real:
-        pytest.skip("the embedded cluster makes topics when they are asked for")
     said = road.run("bridge", "--config", road.settings(topics__cases="nowhere"), expect=1)
     assert "nowhere is missing: run `processor topics create`" in said
 

@@ -76,4 +76,4 @@ def test_no_file_and_no_variables_are_the_defaults() -> None:
 
 def test_the_reference_page_is_made_of_the_model() -> None:
     page = (_ROOT / "docs" / "reference" / "processor-settings.md").read_text()
-    assert page == render(), "write processor.settings.reference.render() to the page"
+    assert page == render(), "run: make reference"

@@ -228,7 +228,9 @@ class Story:
         )
         await self._until(lambda: len(fleet.last_sample) == DEVICES, "first samples")
         self._ledger.judge(
-            "gate.streaming", len(fleet.last_sample) == DEVICES, f"{len(fleet.last_sample)} do"
+            "gate.streaming",
+            len(fleet.last_sample) == DEVICES,
+            f"{len(fleet.last_sample)} devices, a message a second each",
         )
 
     async def _tell_hostile(self) -> None:

@@ -20,6 +20,9 @@ _HEADER = """\
 # %u is the asset id: the plugin sets it as user name once the client's token holds.
 """
 
+_TRAILING = " \t\v\f\r"
+"""What Mosquitto takes off the end of a line (``isspace`` in C)."""
+
 
 def acl_rules(topics: Templates, accounts: Mapping[str, ServiceAccount]) -> list[str]:
     """The rules, one a line, the hottest first: Mosquitto takes the first that matches.
@@ -61,10 +64,11 @@ def check_acl(text: str, file: str, expected: Iterable[str]) -> None:
         ConfigurationError: the first line that differs.
     """
     wanted = list(expected)
+    # As Mosquitto reads it: only a newline ends a line, only blanks part words, # is the first letter.
     found = [
-        (number, " ".join(line.split()))
-        for number, line in enumerate(text.splitlines(), start=1)
-        if line.strip() and not line.lstrip().startswith("#")
+        (number, " ".join(word for word in line.rstrip(_TRAILING).split(" ") if word))
+        for number, line in enumerate(text.split("\n"), start=1)
+        if line.rstrip(_TRAILING) and not line.startswith("#")
     ]
     for position, (number, rule) in enumerate(found):
         if position >= len(wanted) or rule != wanted[position]:

@@ -76,28 +76,28 @@ def find_configuration(command_line: bytes) -> Path:
     """The configuration file in a broker's command line (``/proc/self/cmdline``: NUL after each word).
 
     Raises:
-        ConfigurationError: it names none.
+        ConfigurationError: it names none, or more than one.
     """
     words = command_line.split(b"\0")
-    for word, following in itertools.pairwise(words):
-        if word in {b"-c", b"--config-file"}:
-            return Path(following.decode(errors="surrogateescape"))
-    raise ConfigurationError(
-        file="the broker's command line",
-        line=None,
-        key="-c",
-        found="no configuration file",
-        expected="mosquitto -c FILE",
-    )
+    named = [value for word, value in itertools.pairwise(words) if word in {b"-c", b"--config-file"}]
+    if len(named) != 1:
+        raise ConfigurationError(
+            file="the broker's command line",
+            line=None,
+            key="-c",
+            found=f"{len(named)} configuration files" if named else "no configuration file",
+            expected="mosquitto with one -c FILE: it reads each, and all must be checked",
+        )
+    return Path(named[0].decode(errors="surrogateescape"))
 
 
 def read_configuration(file: Path) -> BrokerConfiguration:
     """Read a configuration as the broker does, following ``include_dir``.
 
     Raises:
-        ConfigurationError: a file cannot be read.
+        ConfigurationError: a file cannot be read, or has what the broker would read otherwise.
     """
-    return BrokerConfiguration(file, tuple(_lines(file)))
+    return BrokerConfiguration(file, tuple(_lines(file, included=False)))
 
 
 def check_configuration(
@@ -125,11 +125,13 @@ def check_configuration(
         if missing and line is not None:
             raise line.wrong(f"a line for service account {missing[0]} (mosquitto_passwd FILE {missing[0]})")
     if not allow_plaintext:
-        for listener, encrypted in _listeners(broker):
-            if not encrypted and not _is_local(listener):
-                raise listener.wrong(
+        for opening, address, encrypted in _listeners(broker):
+            if not encrypted and not _is_local(address):
+                raise opening.wrong(
                     "TLS (certfile, keyfile) or a loopback address: tokens are bearer passwords "
                     "(allow_plaintext = true in the gate's configuration lifts this)"
+                    if opening.key in _NAMED
+                    else "a `listener PORT 127.0.0.1` line before it: here it opens port 1883 to everybody"
                 )
 
 
@@ -140,28 +142,42 @@ _REFUSED: Mapping[str, str] = {
     "use_subject_as_username": "no such line: with it the broker throws the token away unseen",
 }
 
-_TLS = frozenset({"certfile", "keyfile", "psk_hint"})
+_NAMED = ("listener", "bind_address", "port")
+# Before the first `listener` these speak of the default listener, and it is opened for that alone.
+_OPENING = frozenset(
+    {
+        *("bind_interface", "max_connections", "max_qos", "mount_point", "protocol", "socket_domain"),
+        *("use_username_as_clientid", "cafile", "capath", "certfile", "ciphers", "ciphers_tls1.3", "crlfile"),
+        *("dhparamfile", "keyfile", "psk_hint", "require_certificate", "tls_engine", "tls_keyform"),
+    }
+)
 
 
-def _listeners(broker: BrokerConfiguration) -> Iterator[tuple[Line, bool]]:
-    """Each listener's line, and whether it speaks TLS."""
-    current: Line | None = None
-    encrypted = False
+def _listeners(broker: BrokerConfiguration) -> Iterator[tuple[Line, str, bool]]:
+    """Each listener: the line that opens it, its address ("" for any), and whether it speaks TLS.
+
+    ``port`` and ``bind_address`` mean the default listener wherever they stand, all else the one before.
+    """
+    default = "", dict[str, Line]()
+    listeners = [default]
     for line in broker.lines:
-        if line.key in {"listener", "port"}:
-            if current is not None:
-                yield current, encrypted
-            current, encrypted = line, False
-        elif line.key in _TLS:
-            encrypted = True
-    if current is not None:
-        yield current, encrypted
+        if line.key == "listener":
+            _, _, address = line.value.partition(" ")
+            listeners.append((address.strip(), {"listener": line}))
+        elif line.key in {"port", "bind_address"}:
+            default[1][line.key] = line
+        elif line.key in _OPENING:
+            listeners[-1][1].setdefault(line.key, line)
+    for address, lines in listeners:
+        if lines:
+            opening = next((lines[key] for key in _NAMED if key in lines), next(iter(lines.values())))
+            bound = lines["bind_address"].value if "bind_address" in lines else address
+            # With one of the two files alone the broker speaks plain MQTT, and says nothing.
+            yield opening, bound, {"certfile", "keyfile"} <= lines.keys() or "psk_hint" in lines
 
 
-def _is_local(line: Line) -> bool:
-    """Whether a ``listener PORT [ADDRESS]`` line is reachable from this machine alone."""
-    _, _, address = line.value.partition(" ")
-    address = address.strip()
+def _is_local(address: str) -> bool:
+    """Whether a listener's address is reachable from this machine alone."""
     if address == "localhost" or address.startswith("/"):
         return True
     try:
@@ -176,9 +192,10 @@ def _names(password_file: Path) -> set[str]:
     return {line.partition(":")[0] for line in lines if ":" in line and not line.startswith("#")}
 
 
-def _lines(file: Path) -> Iterator[Line]:
+def _lines(file: Path, *, included: bool) -> Iterator[Line]:
     try:
-        text = file.read_text(encoding="utf-8", errors="replace")
+        # Only a newline ends a line for the broker; Python knows ten other characters that do.
+        text = file.read_bytes().decode(errors="replace")
     except OSError as error:
         raise ConfigurationError(
             file=str(file),
@@ -187,17 +204,21 @@ def _lines(file: Path) -> Iterator[Line]:
             found=error.strerror or "an error",
             expected="a file that the broker's user may read",
         ) from None
-    for number, written in enumerate(text.splitlines(), start=1):
+    for number, written in enumerate(text.split("\n"), start=1):
         stripped = written.strip()
         if not stripped or stripped.startswith("#"):
             continue
         key, _, value = stripped.partition(" ")
         line = Line(file, number, key, value.strip())
-        if key == "include_dir":
+        if "\0" in stripped:
+            raise line.wrong("no NUL: the broker reads a line up to the first")
+        if key != "include_dir":
+            yield line
+        elif included:
+            raise line.wrong("no such line in an included file: the broker passes over it")
+        else:
             # The broker reads the files of a folder by name, upper and lower case alike.
-            for included in sorted(
+            for each in sorted(
                 Path(line.value).glob("*.conf"), key=lambda path: (path.name.lower(), path.name)
             ):
-                yield from _lines(included)
-        else:
-            yield line
+                yield from _lines(each, included=True)

@@ -111,7 +111,7 @@ def _check_broker(loaded: Loaded) -> None:
             found=str(error),
             expected="topics that Mosquitto's acl_file can say",
         ) from None
-    check_acl(acl_file.read_text(encoding="utf-8", errors="replace"), str(acl_file), rules)
+    check_acl(acl_file.read_bytes().decode(errors="replace"), str(acl_file), rules)
 
 
 def _judge_late(grant: Grant, action: Action, topic: str) -> Decision:
@@ -242,6 +242,8 @@ class Plugin:
     @_closed
     def reload(self) -> Answer:
         """The broker read its configuration anew, and asks about every client next."""
+        # Shut until the check has passed: a failure of the check itself leaves it like that.
+        self._wrong = "the broker's configuration could not be checked"
         try:
             _check_broker(self._assembly.loaded)
         except (AuthpluginError, OSError) as error:

@@ -206,6 +206,28 @@ def test_an_exception_in_any_other_callback_is_a_no_as_well(
         assert "secret" not in broker.log
 
 
+def test_a_check_at_sighup_that_fails_itself_shuts_the_gate(files: Files, mint: TokenMint) -> None:
+    code = """
+    good = plugin.read_configuration
+    def broken(file):
+        raise RecursionError("secret")
+    def once(file):
+        plugin.read_configuration = broken
+        return good(file)
+    plugin.read_configuration = once
+    """
+    bad = Sabotaged(files, mint, code)
+    with running(bad.broker) as broker:
+        with _connect_until_ready(bad) as client:
+            broker.reload()
+            client.wait_closed()
+        with broker.client(5) as again:
+            assert bad.connect(again) == 0x87
+        broker.wait_for(r"authplugin: reload failed: RecursionError at sabotage\.py:\d+")
+        broker.wait_for("refused client .*internal .the broker's configuration could not be checked")
+        assert "secret" not in broker.log
+
+
 def test_a_fault_of_the_gate_is_counted_and_says_where_without_saying_what(
     files: Files, mint: TokenMint
 ) -> None:
@@ -233,9 +255,8 @@ def test_a_key_endpoint_that_hangs_never_makes_a_client_wait(gate_of: Gates, tmp
         # Tokens of a key nobody knows wake the refresher, which then hangs.
         for _ in range(50):
             token = gated.mint.unknown_key()
-            assert (
-                gated.refusal(lambda client, token=token: client.connect(SHORT, "", token)) == "key_unknown"
-            )  # type: ignore[misc]
+            reason = gated.refusal(lambda client, token=token: client.connect(SHORT, "", token))  # type: ignore[misc]
+            assert reason == "key_unknown"
             steady.ping()
         # The endpoint holds each request for good: had any connect waited for one, none would be here.
         with gated.device() as good:

@@ -138,6 +138,22 @@ def test_a_listener_in_the_open_without_tls_keeps_it_from_starting_unless_allowe
 
 
 @pytest.mark.parametrize(
+    "line", ["max_connections 100", "bind_address 0.0.0.0", "socket_domain ipv4", "certfile /nowhere/c.pem"]
+)
+def test_a_line_that_opens_port_1883_to_everybody_keeps_it_from_starting(ready: Files, line: str) -> None:
+    # Mosquitto opens its default listener for any of these when they stand before the first `listener`.
+    key, _, value = line.partition(" ")
+    log = refusal(ready, ready.stanza() + line)
+    assert re.search(rf"mosquitto.conf:\d+: {key}: found {value}, expected", log), log
+
+
+def test_a_certificate_without_its_key_is_no_tls(ready: Files) -> None:
+    broker = Mosquitto(ready.folder, ready.stanza())
+    broker.file.write_text(broker.file.read_text() + f"listener {free_port()}\ncertfile {ready.acl}\n")
+    assert "tokens are bearer passwords" in broker.refuse_to_start()
+
+
+@pytest.mark.parametrize(
     ("old", "new", "says"),
     [
         ("[[issuers]]", "[[issuer]]", "gate.toml"),

@@ -60,6 +60,25 @@ def test_comments_and_blanks_do_not_matter() -> None:
     check_acl("# by hand\n\n" + "\n\n".join(f"  {rule}  " for rule in rules), "acl", rules)
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        # Mosquitto reads to the newline: all this is one comment, and the account has lost its denials.
+        ("topic deny assets/bridge/status", "# x\rtopic deny assets/bridge/status"),
+        ("topic deny assets/bridge/status", "# x\x0ctopic deny assets/bridge/status"),
+        # Only ASCII blanks part words: this is another account.
+        ("user bridge", "user bridge\N{NO-BREAK SPACE}"),
+        # A comment begins its line; on any other Mosquitto stops reading the file.
+        ("user bridge", "  # the bridge\nuser bridge"),
+        ("user bridge", "\tuser bridge"),
+    ],
+)
+def test_a_line_is_read_as_mosquitto_reads_it(old: str, new: str) -> None:
+    text = write_acl(TOPICS, ACCOUNTS).replace(old, new)
+    with pytest.raises(ConfigurationError):
+        check_acl(text, "acl", acl_rules(TOPICS, ACCOUNTS))
+
+
 @pytest.mark.parametrize("template", ["a/%c/{aid}/x", "{aid}/%u", "a  b/{aid}", " a/{aid}", "a/{aid}/x "])
 def test_a_template_that_mosquitto_would_read_otherwise_is_refused(template: str) -> None:
     with pytest.raises(ValueError, match="acl_file"):

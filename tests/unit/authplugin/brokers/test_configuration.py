@@ -34,8 +34,14 @@ def test_the_brokers_command_line_names_its_configuration(line: bytes) -> None:
 
 @pytest.mark.parametrize("line", [b"", b"mosquitto\0", b"mosquitto\0-p\x001883\0"])
 def test_a_broker_without_a_configuration_is_refused(line: bytes) -> None:
-    with pytest.raises(ConfigurationError, match="mosquitto -c FILE"):
+    with pytest.raises(ConfigurationError, match="one -c FILE"):
         find_configuration(line)
+
+
+def test_a_broker_with_two_configurations_is_refused() -> None:
+    # It reads both; whoever reads one of them alone has checked nothing.
+    with pytest.raises(ConfigurationError, match="one -c FILE"):
+        find_configuration(b"mosquitto\0-c\0/a.conf\0--config-file\0/b.conf\0")
 
 
 @pytest.mark.parametrize(
@@ -49,7 +55,11 @@ def test_a_broker_without_a_configuration_is_refused(line: bytes) -> None:
         "listener 1883 localhost",
         "listener 0 /run/mosquitto.sock",
         "listener 8883\ncertfile c\nkeyfile k",
-        "listener 8883\ncertfile c\nlistener 1883 127.0.0.1",
+        "listener 8883\nkeyfile k\ncertfile c\nlistener 1883 127.0.0.1\nmax_connections 9",
+        "listener 8884\npsk_hint h",
+        "bind_address 127.0.0.1",
+        "port 1883\nmax_connections 9\nbind_address localhost",
+        "certfile c\nkeyfile k\nmax_connections 9",
     ],
 )
 def test_a_sound_configuration_passes(folder: Path, text: str) -> None:
@@ -70,7 +80,22 @@ def test_a_sound_configuration_passes(folder: Path, text: str) -> None:
         ("listener 1883 broker.example.com", "listener", 2),
         ("port 1883", "port", 2),
         ("listener 1883 127.0.0.1\nlistener 1884", "listener", 3),
-        ("listener 8883\ncertfile c\nlistener 1883", "listener", 4),
+        ("listener 8883\ncertfile c\nkeyfile k\nlistener 1883", "listener", 5),
+        # Without both files the broker speaks plain MQTT there.
+        ("listener 8883\ncertfile c", "listener", 2),
+        ("listener 8883\nkeyfile k\ncafile a", "listener", 2),
+        ("listener 8883\ncertfile c\nlistener 1883 127.0.0.1\nkeyfile k", "listener", 2),
+        # These open a listener for everybody on port 1883, without a line that says so.
+        ("max_connections 9\nlistener 1884 127.0.0.1", "max_connections", 2),
+        ("socket_domain ipv4", "socket_domain", 2),
+        ("max_qos 1", "max_qos", 2),
+        ("certfile c", "certfile", 2),
+        ("use_username_as_clientid true", "use_username_as_clientid", 2),
+        ("bind_address 0.0.0.0", "bind_address", 2),
+        ("listener 1884 127.0.0.1\nbind_address 0.0.0.0", "bind_address", 3),
+        ("listener 8883\ncertfile c\nkeyfile k\nport 1883", "port", 5),
+        # What the broker takes for a comment to the end of its line decides nothing.
+        ("allow_anonymous true\n# x\x0callow_anonymous false\r# x", "allow_anonymous", 2),
     ],
 )
 def test_a_line_that_opens_a_door_is_named(folder: Path, text: str, key: str, line: int) -> None:
@@ -81,6 +106,21 @@ def test_a_line_that_opens_a_door_is_named(folder: Path, text: str, key: str, li
 
 def test_plaintext_may_be_allowed(folder: Path) -> None:
     check(folder, "listener 1883", allow_plaintext=True)
+
+
+def test_the_broker_ends_a_line_where_it_does_and_so_do_we(folder: Path) -> None:
+    (folder / "passwords").write_text("bridge:$7$x\n")
+    file = folder / "mosquitto.conf"
+    file.write_text(f"acl_file {folder}/evil\n# for later:\racl_file {folder}/acl\n", newline="")
+    line = read_configuration(file).last("acl_file")
+    assert line is not None
+    assert line.value == f"{folder}/evil"
+
+
+def test_a_nul_at_which_the_broker_stops_reading_a_line_is_refused(folder: Path) -> None:
+    with pytest.raises(ConfigurationError, match="NUL") as caught:
+        check(folder, f"acl_file {folder}/evil\0{folder}/acl")
+    assert caught.value.line == 2
 
 
 def test_each_service_account_must_be_in_the_password_file(folder: Path) -> None:

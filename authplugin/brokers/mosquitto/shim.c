@@ -432,8 +432,15 @@ static void initialise(void *library, const char *home)
 	char **saved = environ;
 	size_t count = 0, kept = 0;
 	while(saved[count]) count++;
+	/* `saved` itself is not put back: where anybody has called setenv before, it is glibc's to realloc. */
+	char **own = calloc(count + 1, sizeof(char *));
 	char **clean = calloc(count + 1, sizeof(char *));
-	if(!clean) return;
+	if(!own || !clean){
+		free(own);
+		free(clean);
+		return;
+	}
+	memcpy(own, saved, count * sizeof(char *));
 	for(size_t i = 0; i < count; i++){
 		if(strncmp(saved[i], "PYTHON", 6)) clean[kept++] = saved[i];
 	}
@@ -442,8 +449,8 @@ static void initialise(void *library, const char *home)
 	if(no_site) *no_site = 1;
 	bool set = !setenv("PYTHONHOME", home, 1) && !setenv("PYTHONNOUSERSITE", "1", 1) && !setenv("PYTHONSAFEPATH", "1", 1);
 	if(set) py.Py_InitializeEx(0); /* 0: the broker keeps its own signal handlers */
-	/* glibc may have moved `environ` to an array of its own, or kept `clean` in use: neither is freed. */
-	environ = saved;
+	/* glibc may have moved `environ` to an array of its own, or kept `clean` in use: neither is freed, nor is `own`. */
+	environ = own;
 }
 
 static const char ENTER[] =

@@ -221,6 +221,26 @@ def test_the_interpreter_hears_neither_environment_nor_current_directory(
         _wait_let_in(broker, mint)
 
 
+def test_the_brokers_own_environment_is_whole_afterwards_also_when_another_library_had_added_to_it(
+    ready: Files, tmp_path: Path
+) -> None:
+    source, library = tmp_path / "adds.c", tmp_path / "adds.so"
+    source.write_text("""
+        #include <stdio.h>
+        #include <stdlib.h>
+        __attribute__((constructor)) static void before(void) { setenv("ADDED", "yes", 1); }
+        __attribute__((destructor)) static void after(void) {
+            const char *home = getenv("PYTHONHOME"), *added = getenv("ADDED");
+            fprintf(stderr, "added %s, home %s\\n", added ? added : "gone", home ? home : "gone");
+        }
+    """)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", str(library), str(source)], check=True)
+    environment = {"LD_PRELOAD": str(library), "PYTHONHOME": "/the/brokers/own"}
+    with running(Mosquitto(ready.folder, ready.stanza(), environment=environment)) as broker:
+        broker.wait_for("authplugin: metrics at")
+    broker.wait_for("added yes, home /the/brokers/own")
+
+
 def test_the_cli_builds_a_plugin_and_prints_a_stanza_that_works(ready: Files, mint: TokenMint) -> None:
     ready.acl.unlink()
     output = ready.folder / "built" / "gate.so"

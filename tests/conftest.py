@@ -5,6 +5,8 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 #: What a test may need, and the Debian package a person would install to have it.
 PROGRAMS = {
@@ -20,6 +22,34 @@ _COMMANDS = {"maven": "mvn", "chromium": "chromedriver"}
 _PATH = os.environ.get("PATH", "") + os.pathsep + "/usr/sbin" + os.pathsep + "/sbin"
 
 _not_run: dict[str, set[str]] = {}
+
+
+#: The order in which tests start: what waits longest goes first, so that it ends with the rest.
+_FIRST = ("tests/e2e/test_demo", "tests/e2e/", "tests/integration/stream/", "tests/integration/", "tests/")
+#: These share one running demo, so they go to one process.
+_SHARING = ("tests/e2e/test_demo.py", "tests/e2e/test_dashboard.py", "tests/e2e/test_status_page.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: next(n for n, place in enumerate(_FIRST) if item.nodeid.startswith(place)))
+
+
+class Scheduling(LoadScopeScheduling):
+    """Under ``-n``: a file's tests stay together; each of the stream, which mostly waits, goes alone."""
+
+    def __init__(self, config: pytest.Config, log: Producer | None = None) -> None:
+        super().__init__(config, log)
+        self.config.option.loadscopereorder = False
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        if file in _SHARING:
+            return "the shared demo"
+        return nodeid if file.startswith("tests/integration/stream/") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
+    return Scheduling(config, log)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,4 +1,4 @@
-"""One demo for every test that only looks: started once, told to its end, with a Prometheus beside it."""
+"""One demo for every test that only looks, with a Prometheus beside it from its first connect on."""
 
 import os
 import shutil
@@ -15,8 +15,8 @@ SCRAPE_INTERVAL = "730ms"
 
 
 @pytest.fixture(scope="session")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDemo]:
-    """A demo that stays up. It ends by Ctrl-C, and leaves nothing."""
+def started_demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDemo]:
+    """A demo that stays up, still telling its story. It ends by Ctrl-C, and leaves nothing."""
     with ExitStack() as stack:
         running = stack.enter_context(RunningDemo(tmp_path_factory.mktemp("demo"), "--stay"))
         addresses = running.addresses()
@@ -27,8 +27,14 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDemo]:
                     tmp_path_factory.mktemp("prometheus"), addresses.targets(), interval=SCRAPE_INTERVAL
                 )
             )
-        running.told()
         yield running
+
+
+@pytest.fixture(scope="session")
+def demo(started_demo: RunningDemo) -> RunningDemo:
+    """The same with its story told to the end."""
+    started_demo.told()
+    return started_demo
 
 
 @pytest.fixture(scope="session")

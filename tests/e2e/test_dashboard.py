@@ -11,7 +11,6 @@ from tests.support.prometheus import Prometheus
 
 pytestmark = [
     pytest.mark.needs("prometheus", "mosquitto", "cc"),
-    pytest.mark.xdist_group("demo"),
     pytest.mark.timeout(400),
 ]
 

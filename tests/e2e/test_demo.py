@@ -1,24 +1,17 @@
-import os
-import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import yaml
 
-from tests.support.demo import ROOT, RunningDemo, left
+from tests.support.demo import PROGRAMS, ROOT, RunningDemo, left
 
 pytestmark = [
     pytest.mark.needs("mosquitto", "cc"),
-    pytest.mark.xdist_group("demo"),
     pytest.mark.timeout(400),
 ]
 
-#: Kafka, issuer, broker, bridge, worker.
-PROGRAMS = 5
 RULES = ROOT / "deploy" / "demo" / "rules.yaml"
 
 
@@ -36,8 +29,12 @@ class Stories(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def stories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stories]:
-    """Two demos side by side, told once: as shipped, and judged by rules that know no silence."""
+def stories(started_demo: RunningDemo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stories]:
+    """Two demos side by side, told once: as shipped, and judged by rules that know no silence.
+
+    They tell theirs while the one that stays up tells its own.
+    """
+    del started_demo
     rules = yaml.safe_load(RULES.read_text())
     rules["rules"] = [rule for rule in rules["rules"] if "silence" not in rule["detect"]]
     file = tmp_path_factory.mktemp("rules") / "rules.yaml"
@@ -94,46 +91,3 @@ def test_it_stays_up_after_the_story_when_asked_to(demo: RunningDemo) -> None:
     assert demo.told() == 0, demo.output
     assert demo.process.poll() is None
     assert len(demo.descendants()) == PROGRAMS
-
-
-@dataclass(frozen=True)
-class Ending:
-    """What ends a demo midway, and how it must end then."""
-
-    of: str
-    number: signal.Signals
-    code: int
-    says: str
-
-
-ENDINGS = (
-    Ending("the demo", signal.SIGINT, 130, "Interrupted"),
-    Ending("the demo", signal.SIGTERM, 130, "Interrupted"),
-    Ending("the demo", signal.SIGKILL, -signal.SIGKILL, ""),
-    Ending("processor bridge", signal.SIGKILL, 1, "bridge was ended by SIGKILL"),
-)
-
-
-def test_however_it_is_ended_midway_it_leaves_no_process_behind(tmp_path: Path) -> None:
-    with ExitStack() as stack:
-        demos = []
-        for number in range(len(ENDINGS)):
-            directory = tmp_path / str(number)
-            directory.mkdir()
-            demos.append(stack.enter_context(RunningDemo(directory, "--once")))
-        for ending, demo in zip(ENDINGS, demos, strict=True):
-            demo.addresses()
-            children = demo.descendants()
-            assert len(children) == PROGRAMS
-            pid = demo.process.pid if ending.of == "the demo" else running(children, ending.of)
-            os.kill(pid, ending.number)
-            assert demo.wait() == ending.code, demo.output
-            assert ending.says in demo.output
-            assert left(children) == set()
-
-
-def running(pids: set[int], words: str) -> int:
-    """The one of the processes whose command line has those words."""
-    lines = {pid: Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode() for pid in pids}
-    (found,) = [pid for pid, line in lines.items() if words in line]
-    return found

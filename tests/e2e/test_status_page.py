@@ -16,7 +16,7 @@ from deploy.demo.page.server import serve
 from tests.support.browser import browser, complaints, prefer, screenshot
 from tests.support.demo import RunningDemo
 
-pytestmark = [pytest.mark.needs("chromium"), pytest.mark.xdist_group("chromium")]
+pytestmark = [pytest.mark.needs("chromium")]
 
 HOSTILE_NAME = "<img src=x onerror=\"document.title='owned'\">"
 
@@ -169,7 +169,6 @@ def test_both_colour_schemes_are_legible(page: Chrome) -> None:
 
 
 @pytest.mark.needs("mosquitto", "cc")
-@pytest.mark.xdist_group("demo")
 @pytest.mark.timeout(400)
 def test_a_running_demo_shows_its_refusals_its_cases_and_the_series_they_were_found_in(
     chrome: Chrome, demo: RunningDemo

@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 from tests.support.prometheus import Prometheus
 
 ROOT = Path(__file__).parents[2]
+#: Its children: Kafka, issuer, broker, bridge, worker.
+PROGRAMS = 5
 #: Longest time to have everything started, and to tell the story, on a slow machine.
 START_SECONDS, STORY_SECONDS, END_SECONDS = 90.0, 180.0, 40.0
 

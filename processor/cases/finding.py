@@ -1,5 +1,7 @@
 """What a detector found, as the episode keeps it and the event tells it: event-time facts only."""
 
+import sys
+
 import msgspec
 
 from processor.model import Explanation
@@ -32,10 +34,15 @@ def make_finding(why: Explanation, *, metric: str, unit: str, evidence: tuple[Ev
         spoken = f"{unit} {spoken}".strip()
     return Finding(
         metric=metric,
-        seen=float(why.seen),
-        expected=float(why.expected),
-        margin=float(why.margin),
+        seen=_finite(why.seen),
+        expected=_finite(why.expected),
+        margin=_finite(why.margin),
         unit=spoken,
         text=why.text,
         evidence=evidence,
     )
+
+
+def _finite(number: float) -> float:
+    """The nearest number that JSON can write: the difference of two large ones may be none."""
+    return float(max(-sys.float_info.max, min(number, sys.float_info.max)))

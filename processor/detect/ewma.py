@@ -76,6 +76,11 @@ def step(x: Row, p: Row, t: int, v: float) -> bool:
     x.variance = (1.0 - weight) * (x.variance + weight * off * off)
     x.t = t
     x.n = min(x.n + 1, p.samples)
+    if not math.isfinite(x.center + x.variance):
+        # Numbers too large to square would stay in the mean for good.
+        x.center = v
+        x.variance = 0.0
+        x.n = 1
     x.on = on
     return on
 

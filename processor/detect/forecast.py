@@ -75,7 +75,7 @@ def step(x: Row, p: Row, t: int, v: float) -> bool:
         restart(x, t, v)
         return False
     expected = level(x) + slope(x) * (t - x.t) / 1000.0 if x.n >= p.samples else level(x)
-    if abs(v - expected) > p.jump:
+    if not abs(v - expected) <= p.jump:
         # One sample off the trend is a spike; a second one is a new beginning, such as a refill.
         x.jumps += 1
         if x.jumps < JUMPS:

@@ -70,9 +70,14 @@ def step(x: Row, p: Row, t: int, v: float) -> bool:
         x.on = False
         return False
     fold(x, t, v, p.window)
+    change = slope(x) * p.per
+    if not math.isfinite(change):
+        # Numbers too large to sum would stay in the line for good.
+        restart(x, t, v)
+        x.on = False
+        return False
     if x.n < p.samples or t - x.first < 500.0 * p.window:
         return False
-    change = slope(x) * p.per
     slack = p.hysteresis if x.on else 0.0
     on = bool(change > p.rising - slack or change < slack - p.falling)
     x.on = on

@@ -62,6 +62,26 @@ def test_rate_is_found_when_it_falls_faster_and_not_by_noise() -> None:
     assert probe.explain().seen == pytest.approx(-3, abs=0.2)
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("rate", {"rising": 1.0, "per": Duration(10_000), "window": Duration(10_000)}),
+        ("ewma", {"deviations": 4.0, "window": Duration(20_000), "samples": 8}),
+        ("forecast", {"reaches": 100.0, "within": Duration(60_000), "window": Duration(20_000)}),
+    ],
+)
+def test_numbers_too_large_to_compute_with_blind_no_detector_for_what_comes_after(
+    name: str, options: dict[str, Any]
+) -> None:
+    probe = Probe(name, **options)
+    probe.follow([1.7e308, -1.7e308, 1.7e308, -1.7e308])
+    chance = random.Random(1)
+    for second in range(4, 60):
+        probe.see(second, 5 + chance.gauss(0, 0.01))
+    assert any(probe.see(60 + n, 5 + 2.0 * n) for n in range(1, 40))
+
+
 def test_rate_does_not_judge_across_a_gap() -> None:
     probe = Probe("rate", rising=1.0, per=Duration(10_000), window=Duration(10_000))
     probe.follow([0.0] * 20)

@@ -20,8 +20,8 @@ from processor.errors import DeadLetter, DeadReason
 _LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
 #: Longest name.
 _NAME = 64
-#: Shapes kept interned; more than this many different ones are validated each time.
-_SHAPES = 10_000
+#: Names kept in interned shapes; shapes beyond that are validated each time.
+_INTERNED = 100_000
 #: 9999-12-31T23:59:59.999Z: the last millisecond that RFC 3339 can say.
 _LATEST = 253_402_300_799_999
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -81,6 +81,7 @@ class JsonCodec:
         self._metrics = metrics
         self._ahead = ahead
         self._shapes: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._room = _INTERNED
 
     def read(self, tail: bytes, value: bytes | None, received: int, asset: str) -> tuple[Reading, ...]:
         """Readings of one record; never an empty tuple for telemetry.
@@ -184,7 +185,8 @@ class JsonCodec:
         for name in shape:
             if not 0 < len(name) <= _NAME or not _LETTERS.issuperset(name):
                 raise DeadLetter(DeadReason.METRIC_NAME, "a name is 1 to 64 of A-Z a-z 0-9 . _ -")
-        if len(self._shapes) < _SHAPES:
+        if len(shape) <= self._room:
+            self._room -= len(shape)
             self._shapes[shape] = shape
         return shape
 

@@ -80,6 +80,8 @@ class Engine:
         self._events, self._dead = events, dead
         self._unjudged = self._untold = 0
         self._tally[:] = 0
+        # What a fault left of the run before is judged again by who met it.
+        self._begin()
         read, by_key = self._codec.read, self.index.by_key
         for record in records:
             key = record.key
@@ -91,7 +93,8 @@ class Engine:
                 asset = self.index.ids[at] if at >= 0 else _asset_id(key)
                 headers = record.headers
                 tail = headers[0][1] if len(headers) == 1 and headers[0][0] == TAIL else _tail(headers)
-                readings = read(tail, record.value, record.timestamp, asset)
+                # Kafka's headers may have no value.
+                readings = read(tail or b"", record.value, record.timestamp, asset)
                 if at < 0 and readings:
                     at = self.index.add_asset(key, asset)
                 if not readings:

@@ -118,6 +118,20 @@ def restore(engine: Engine, data: bytes) -> None:
         StreamError: the dump is not one, is of another partition, or of a format this version cannot read.
     """
     memory = _read(engine, data)
+    try:
+        _take_over(engine, memory)
+    except (ValueError, LookupError, TypeError) as error:
+        raise StreamError(_damaged(engine, error)) from None
+
+
+def _damaged(engine: Engine, error: Exception) -> str:
+    return (
+        f"the state of partition {engine.partition} is damaged ({error}): write a tombstone for its key in "
+        "the state topic to start it from its committed offset with an empty memory"
+    )
+
+
+def _take_over(engine: Engine, memory: _Memory) -> None:
     index = engine.index
     renumbered = _rebuild_index(engine, memory)
     keep = np.array(renumbered, np.int64)
@@ -143,12 +157,13 @@ def _read(engine: Engine, data: bytes) -> _Memory:
         raise StreamError("the state is not a dump of this program") from None
     if version != VERSION:
         raise StreamError(
-            f"the state has format {version}, this version reads {VERSION}: run the version that wrote it"
+            f"the state of partition {engine.partition} has format {version}, this version reads {VERSION}: "
+            "run the version that wrote it"
         )
     try:
         memory = _DECODER.decode(data)
     except msgspec.MsgspecError as error:
-        raise StreamError(f"the state is damaged: {error}") from None
+        raise StreamError(_damaged(engine, error)) from None
     if memory.partition != engine.partition:
         raise StreamError(f"the state is of partition {memory.partition}, not of {engine.partition}")
     return memory

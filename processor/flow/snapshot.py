@@ -26,7 +26,14 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True):
     memory: bytes
 
 
+class _Head(msgspec.Struct, frozen=True, array_like=True):
+    """What every version begins with."""
+
+    version: int
+
+
 _DECODER = msgspec.msgpack.Decoder(Snapshot)
+_HEAD = msgspec.msgpack.Decoder(_Head)
 
 
 def encode_key(partition: int) -> bytes:
@@ -46,15 +53,17 @@ def decode(value: bytes, where: str) -> Snapshot:
         StreamError: it is damaged, or of a newer version than this program understands.
     """
     try:
-        snapshot = _DECODER.decode(cramjam.lz4.decompress(value))
+        plain = bytes(cramjam.lz4.decompress(value))
+        version = _HEAD.decode(plain).version
+        # The version is read first: to an older program, the shape of a newer one looks like damage.
+        if version <= VERSION:
+            return _DECODER.decode(plain)
     except (cramjam.DecompressionError, msgspec.MsgspecError) as error:
         raise StreamError(
             f"{where}: the snapshot is damaged ({error}): write a tombstone for its key to start that "
             "partition from its committed offset with an empty memory"
         ) from None
-    if snapshot.version > VERSION:
-        raise StreamError(
-            f"{where}: the snapshot has version {snapshot.version}, this program reads up to {VERSION}: "
-            "run the newer program"
-        )
-    return snapshot
+    raise StreamError(
+        f"{where}: the snapshot has version {version}, this program reads up to {VERSION}: "
+        "run the newer program"
+    )

@@ -43,6 +43,17 @@ def test_equal_shapes_are_one_object() -> None:
     assert first[0].names is second[0].names
 
 
+def test_devices_that_invent_names_fill_no_memory_with_them() -> None:
+    one = JsonCodec(payload_bytes=65_536, messages=1, metrics=1000, ahead=0)
+
+    def is_kept(shape: int) -> bool:
+        value = json.dumps({"metrics": dict.fromkeys((f"m{shape}.{n}" for n in range(1000)), 1)}).encode()
+        first, second = (one.read(b"telemetry", value, RECEIVED, ASSET) for _ in range(2))
+        return first[0].names is second[0].names
+
+    assert [is_kept(shape) for shape in range(110)].count(True) == 100
+
+
 @pytest.mark.parametrize(
     ("ts", "t"),
     [

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
+import msgspec
 import pytest
 
 from processor.engine import Engine, Limits
@@ -46,6 +47,30 @@ def test_a_value_that_stays_above_opens_one_case_and_closes_it_once() -> None:
     data = json.loads(outcome.events[0].value)["data"]
     assert (data["seen"], data["expected"], data["margin"]) == (85, 80, 5)
     assert [each["v"] for each in data["evidence"]] == [70, 85]
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_an_event_about_the_largest_numbers_there_are_still_holds_numbers() -> None:
+    one = engine(rules_text("{threshold: {above: -1.7e+308}}"))
+    outcome = one.advance([sent("a", at(n), temperature=v) for n, v in enumerate([-1.75e308, 1.7e308])])
+    data = json.loads(outcome.events[0].value)["data"]
+    assert data["margin"] == pytest.approx(1.797e308, rel=0.01)
+
+
+def test_a_header_without_a_value_is_a_dead_letter() -> None:
+    record = payload("a", b'{"metrics":{"temperature":1}}')._replace(headers=cast("Any", [("t", None)]))
+    outcome = engine().advance([record, sent("a", at(0), temperature=1)])
+    assert [(one.record, one.reason) for one in outcome.dead] == [(record, DeadReason.TOPIC_INVALID)]
+    assert (outcome.counts.judged, outcome.counts.dead) == (1, 1)
+
+
+def test_a_run_that_a_fault_broke_off_leaves_nothing_behind_for_the_next() -> None:
+    one = engine()
+    broken = payload("a", b"{}")._replace(headers=cast("Any", None))
+    with pytest.raises(TypeError):
+        one.advance([sent("a", at(0), temperature=1), broken])
+    counts = one.advance([sent("a", at(0), temperature=1)]).counts
+    assert (counts.received, counts.judged) == (1, 1)
 
 
 def test_the_unit_a_device_sends_is_the_unit_of_the_finding() -> None:
@@ -260,6 +285,25 @@ def test_a_dump_of_another_partition_or_format_is_refused() -> None:
     newer = one.dump().replace(b"\xa7version\x01", b"\xa7version\x02", 1)
     with pytest.raises(StreamError, match="format 2, this version reads 1"):
         Engine.load(newer, one.rules, partition=0, jit=False)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"samples": b"odd"},
+        {"shape": []},
+        {"evidence": 0},
+        {"rule_ids": []},
+        {"clock": {}},
+        {"counts": [1] * 9},
+    ],
+)
+def test_a_damaged_dump_is_refused_with_what_to_do(change: dict[str, object]) -> None:
+    one = engine()
+    one.advance([sent("a", at(n), temperature=90) for n in range(5)])
+    damaged = msgspec.msgpack.encode(msgspec.msgpack.decode(one.dump()) | change)
+    with pytest.raises(StreamError, match=r"partition 0 is damaged.*write a tombstone"):
+        Engine.load(damaged, one.rules, partition=0, jit=False)
 
 
 def test_the_size_of_its_memory_can_be_told() -> None:

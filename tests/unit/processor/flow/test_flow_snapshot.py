@@ -18,6 +18,12 @@ def test_a_newer_one_is_refused_with_what_to_do() -> None:
         decode(newer, "state[3]")
 
 
+def test_a_newer_one_of_another_shape_is_not_called_damaged() -> None:
+    newer = bytes(cramjam.lz4.compress(msgspec.msgpack.encode([VERSION + 1, {"offset": 42}])))
+    with pytest.raises(StreamError, match="run the newer program"):
+        decode(newer, "state[3]")
+
+
 @pytest.mark.parametrize(
     "value", [b"", b"not lz4", bytes(cramjam.lz4.compress(b"\xc1")), bytes(cramjam.lz4.compress(b""))]
 )

@@ -16,6 +16,8 @@ from processor.rules.schema import RuleForm, Select
 
 #: A rule file is written by people; one larger than this is not a rule file.
 LARGEST = 1_000_000
+#: Most rules: each is a row for every series that it looks at.
+MOST = 1_000
 
 _ENCODER = msgspec.json.Encoder(order="sorted", enc_hook=int)
 
@@ -77,6 +79,9 @@ def _rules(document: Document) -> list[Rule]:
         line = line_of(node or root)
         document.refuse(line, "rules", "nothing" if node is None else "no list", "a list of rules")
         return []
+    if len(node.value) > MOST:
+        document.refuse(line_of(node.value[MOST]), "rules", f"{len(node.value)} rules", f"at most {MOST}")
+        return []
     rules: dict[str, Rule] = {}
     for index, each in enumerate(node.value):
         rule = _rule(document, each, f"rules[{index}]")
@@ -102,7 +107,11 @@ def _rule(document: Document, node: yaml.Node, key: str) -> Rule | None:
         expected = " or ".join(_WORDS[each] for each in detector.targets)
         document.refuse(line_of(node), f"{key}.select", _WORDS[target], f"{expected}, for {detector.name}")
         return None
-    content = _ENCODER.encode({"rule": form, "options": options})
+    try:
+        content = _ENCODER.encode({"rule": form, "options": options})
+    except UnicodeEncodeError:
+        document.refuse(line_of(node), key, "half of a surrogate pair", "text that UTF-8 can write")
+        return None
     return Rule(
         id=form.id,
         version=form.version,

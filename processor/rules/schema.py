@@ -41,9 +41,3 @@ class RuleForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     clear: Annotated[
         Duration, Meta(description="the condition must be over this long before the case closes")
     ] = Duration(0)
-
-
-class RuleFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole file."""
-
-    rules: Annotated[list[RuleForm], Meta(min_length=1, max_length=1000, description="the rules, in order")]

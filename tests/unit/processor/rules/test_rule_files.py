@@ -45,6 +45,21 @@ def test_a_good_file_becomes_a_frozen_set_with_a_hash_of_its_content() -> None:
     assert rules.hash != parse_rules(text.replace("5s", "6s")).hash
 
 
+def test_a_title_that_no_event_could_carry_is_refused() -> None:
+    text = ONE.replace("Something is wrong", '"\\ud800"')
+    assert errors(text) == [
+        "r.yaml:3: rules[0]: found half of a surrogate pair, expected text that UTF-8 can write"
+    ]
+
+
+def test_more_rules_than_a_worker_takes_are_refused() -> None:
+    head, rule = ONE.split("  - ", 1)
+    text = head + "".join("  - " + rule.replace("id: r", f"id: r{n}") for n in range(1001))
+    assert [each.partition(": ")[2] for each in errors(text)] == [
+        "rules: found 1001 rules, expected at most 1000"
+    ]
+
+
 def test_every_mistake_is_named_at_once_with_line_key_found_and_expected() -> None:
     assert errors(TYPOS) == [
         "r.yaml:2: rules[0].severity: found nothing, expected a value: this key is required",

@@ -7,6 +7,8 @@ from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
+from processor.errors import StreamError
+
 _BATCH_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
@@ -29,9 +31,15 @@ def expose(registry: CollectorRegistry, address: str, port: int) -> Exposition:
     """Serve a registry at ``/metrics``; port 0 takes a free one.
 
     Raises:
-        OSError: the address cannot be listened on.
+        StreamError: the address cannot be listened on.
     """
-    server, thread = start_http_server(port, address, registry=registry)
+    try:
+        server, thread = start_http_server(port, address, registry=registry)
+    except OSError as error:
+        raise StreamError(
+            f"metrics cannot be served at {address}:{port} ({error.strerror}): free the port, or change "
+            "metrics.address or the program's port in [metrics]"
+        ) from None
     return Exposition(f"http://{address}:{server.server_port}/metrics", server, thread)
 
 

@@ -26,6 +26,7 @@ from processor.bridge.source import Delivery, OnBatch, Token
 from processor.errors import StreamError
 from processor.metrics import BridgeMetrics
 from processor.settings import MqttSettings
+from processor.settings.trust import make_context
 
 _LOG = logging.getLogger(__name__)
 _SESSION_TAKEN_OVER = 0x8E
@@ -262,9 +263,7 @@ class AiomqttSource:
             return
 
     def _tls(self) -> ssl.SSLContext | None:
-        if not self._mqtt.tls:
+        mqtt = self._mqtt
+        if not mqtt.tls:
             return None
-        context = ssl.create_default_context(cafile=self._mqtt.ca_file)
-        if self._mqtt.cert_file is not None:
-            context.load_cert_chain(self._mqtt.cert_file, self._mqtt.key_file)
-        return context
+        return make_context("mqtt", ca_file=mqtt.ca_file, cert_file=mqtt.cert_file, key_file=mqtt.key_file)

@@ -38,3 +38,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except BrokenPipeError:
         return 1
+    except KeyboardInterrupt:
+        # Before a program listens for signals: nothing was begun.
+        return 130

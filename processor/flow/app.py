@@ -1,6 +1,5 @@
 """The Faust app of the worker: the settings that the design needs, each with its reason."""
 
-import ssl
 from pathlib import Path
 
 import faust
@@ -8,6 +7,7 @@ from yarl import URL
 
 from processor.flow.transport import BatchApp, Flow, RunSchema, judge_runs
 from processor.settings import KafkaSettings, ProcessorSettings
+from processor.settings.trust import make_context
 
 
 def make_app(settings: ProcessorSettings, flow: Flow, scratch: Path) -> BatchApp:
@@ -54,9 +54,9 @@ def _credentials(kafka: KafkaSettings) -> object:
     """The cluster's security in Faust's words; None for PLAINTEXT."""
     context = None
     if kafka.security_protocol.endswith("SSL"):
-        context = ssl.create_default_context(cafile=kafka.ca_file)
-        if kafka.cert_file is not None:
-            context.load_cert_chain(kafka.cert_file, kafka.key_file)
+        context = make_context(
+            "kafka", ca_file=kafka.ca_file, cert_file=kafka.cert_file, key_file=kafka.key_file
+        )
     if kafka.security_protocol.startswith("SASL"):
         return faust.SASLCredentials(
             username=kafka.sasl_username,

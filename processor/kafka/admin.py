@@ -61,11 +61,19 @@ def plan(topics: TopicSettings) -> list[Topic]:
 
 
 class Admin:
-    """Asks and changes the cluster; blocking calls, seconds at most."""
+    """Asks and changes the cluster; blocking calls, seconds at most.
+
+    Raises:
+        StreamError: librdkafka refuses the settings.
+    """
 
     def __init__(self, kafka: KafkaSettings) -> None:
         self._kafka = kafka
-        self._client = AdminClient(client_config(kafka))
+        try:
+            self._client = AdminClient(client_config(kafka))
+        except KafkaException as error:
+            # librdkafka reads its files and checks its words here, for every client made after this one.
+            raise StreamError(f"the settings in [kafka] do not fit ({error.args[0].str()})") from None
 
     def partitions(self, topic: str | None = None) -> dict[str, int]:
         """Topics → partitions, of one or of all; a topic that is not there is left out.

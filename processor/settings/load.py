@@ -74,13 +74,32 @@ def _overlay(tree: dict[str, Any], environment: Mapping[str, str]) -> dict[str, 
     origin: dict[str, str] = {}
     for variable, raw in sorted(environment.items()):
         table, separator, key = variable.removeprefix(_PREFIX).lower().partition("__")
-        if not variable.startswith(_PREFIX) or not separator:
+        if not variable.startswith(_PREFIX):
             continue
+        if not separator:
+            _refuse_near(variable, table)
+            continue
+        if table not in tree:
+            origin[table] = variable
         section = tree.setdefault(table, {})
         if isinstance(section, dict):
             section[key] = _value(table, key, raw)
             origin[f"{table}.{key}"] = variable
     return origin
+
+
+def _refuse_near(variable: str, name: str) -> None:
+    """Refuse a setting's name written with one underscore: ignored, it would look as if it counted."""
+    for field in msgspec.structs.fields(ProcessorSettings):
+        for inner in msgspec.structs.fields(field.type):
+            if name == f"{field.name}_{inner.name}":
+                raise ConfigurationError(
+                    file=variable,
+                    line=None,
+                    key=f"{field.name}.{inner.name}",
+                    found="one underscore",
+                    expected=f"two: {_PREFIX}{field.name.upper()}__{inner.name.upper()}",
+                )
 
 
 def _value(table: str, key: str, raw: str) -> object:

@@ -47,6 +47,22 @@ def test_a_variable_counts_before_the_file_and_is_named_when_wrong(tmp_path: Pat
         load(file, {"PROCESSOR_MQTT__PORT": "abc"})
 
 
+@pytest.mark.parametrize(
+    ("variable", "said"),
+    [
+        ("PROCESSOR_KAFAK__BOOTSTRAP", "PROCESSOR_KAFAK__BOOTSTRAP: kafak: found an unknown key"),
+        ("PROCESSOR_KAFKA__BOOTSTRA", "PROCESSOR_KAFKA__BOOTSTRA: kafka.bootstra: found an unknown key"),
+        ("PROCESSOR_KAFKA_BOOTSTRAP", "expected two: PROCESSOR_KAFKA__BOOTSTRAP"),
+        ("PROCESSOR_MQTT_PASSWORD", "expected two: PROCESSOR_MQTT__PASSWORD"),
+    ],
+)
+def test_a_misspelt_variable_is_named_and_its_value_is_not(variable: str, said: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(said)) as caught:
+        load(None, {variable: "hunter2"})
+    assert str(caught.value).startswith(variable)
+    assert "hunter2" not in str(caught.value)
+
+
 def test_a_text_from_the_environment_stays_text() -> None:
     assert load(None, {"PROCESSOR_MQTT__PASSWORD": "123"}).mqtt.password == Secret("123")
 

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -24,9 +25,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         module.add_parser(subparsers).set_defaults(run=module.run)
     args = parser.parse_args(argv)
     try:
-        return int(args.run(args))
+        code = int(args.run(args))
+        if sys.stdout is not None:  # whoever closed it wants no output
+            sys.stdout.flush()
     except AuthpluginError as error:
         print(f"authplugin: {error}", file=sys.stderr)
         return 1
     except BrokenPipeError:
+        _drop_output()
         return 1
+    except OSError as error:
+        print(
+            f"authplugin: {error.filename2 or error.filename or 'output'}: {error.strerror}", file=sys.stderr
+        )
+        _drop_output()
+        return 1
+    return code
+
+
+def _drop_output() -> None:
+    """Let what is left of the output go nowhere: Python would try it again at its end, and complain."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)

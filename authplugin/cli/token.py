@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _SHOWN_TIMES = ("nbf", "iat", "exp")
 _WIDTH = 10
+_LIFETIME_END = 1e12
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
@@ -46,7 +47,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="did (default: %(default)s)",
     )
     mint.add_argument(
-        "--valid", type=float, default=518_400, metavar="SECONDS", help="exp less now; negative is expired"
+        "--valid", type=_seconds, default=518_400, metavar="SECONDS", help="exp less now; negative is expired"
     )
     mint.add_argument("--claim", action="append", metavar="NAME=JSON", help="set any claim; null removes it")
     inspect = parts.add_parser(
@@ -56,6 +57,18 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     inspect.add_argument("token", metavar="FILE", help="file with the token; - reads standard input")
     return parser
+
+
+def _seconds(text: str) -> float:
+    """A lifetime; argparse turns the error into its own.
+
+    Raises:
+        ValueError: no number, or one that no time can be told by.
+    """
+    seconds = float(text)
+    if not abs(seconds) < _LIFETIME_END:
+        raise ValueError
+    return seconds
 
 
 def run(args: argparse.Namespace) -> int:

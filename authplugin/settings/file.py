@@ -55,6 +55,14 @@ class ConfigFile:
             self._document: dict[str, Any] = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise ConfigurationErrors([self._syntax_error(error)]) from None
+        except RecursionError:
+            raise ConfigurationErrors(
+                [
+                    ConfigurationError(
+                        file=name, line=None, key="the file", found="endless nesting", expected="TOML 1.0"
+                    )
+                ]
+            ) from None
         for variable in sorted(environ):
             if variable.startswith(prefix + "_"):
                 self._override(variable, variable[len(prefix) + 1 :], environ[variable])
@@ -180,7 +188,7 @@ class ConfigFile:
         self._variables[path] = variable
         try:
             place[path[-1]] = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (tomllib.TOMLDecodeError, RecursionError):
             place[path[-1]] = text
 
     def _line(self, path: KeyPath) -> int | None:

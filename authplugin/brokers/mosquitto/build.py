@@ -84,6 +84,7 @@ def build_plugin(output: Path) -> None:
 
     Raises:
         BuildError: there is no compiler, or it failed.
+        OSError: the plugin cannot be written there.
     """
     compiler = next((path for name in COMPILERS if (path := shutil.which(name))), None)
     if compiler is None:
@@ -102,7 +103,11 @@ def build_plugin(output: Path) -> None:
         hint = ": apt-get install libc6-dev" if "No such file or directory" in done.stderr else ""
         raise BuildError(f"{compiler} failed{hint}\n{done.stderr.strip()}")
     # A broker may have the old file mapped: a new one takes its name, the old one lives on for it.
-    made.replace(output)
+    try:
+        made.replace(output)
+    except OSError:
+        made.unlink(missing_ok=True)
+        raise
 
 
 def unreadable(paths: Iterable[Path]) -> list[Path]:

@@ -252,3 +252,55 @@ def test_no_command_repeats_a_token_it_was_given(config: Path, tmp_path: Path) -
             done = authplugin(*arguments)
             for part in token.split(b"."):
                 assert len(part) < 20 or part[:20] not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("mosquitto", "acl", "--config", "{config}", "-o", "{folder}"),
+        ("mosquitto", "acl", "--config", "{config}", "-o", "{folder}/none/acl"),
+        ("mosquitto", "acl", "--config", "{config}", "-o", "{config}/acl"),
+        ("token", "mint", "--key", "{folder}/k", "--algorithm", "EdDSA", "--jwks", "{folder}/none/keys"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_named(config: Path, arguments: tuple[str, ...]) -> None:
+    given = [text.format(config=config, folder=config.parent) for text in arguments]
+    done = authplugin(*given)
+    assert done.returncode == 1
+    assert done.stderr.decode().splitlines()[-1].startswith(f"authplugin: {given[-1]}: ")
+    assert b"Traceback" not in done.stderr
+
+
+def test_output_that_cannot_be_written_is_an_error_in_one_line(config: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "authplugin", "check-config", str(config)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, b"authplugin: output: No space left on device\n")
+
+
+def test_a_closed_standard_input_has_no_token() -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m authplugin token inspect - <&-"], capture_output=True, check=False
+    )
+    assert done.returncode == 1
+    assert b"the token's file: found no standard input" in done.stderr
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-inf", "1e300", "soon"])
+def test_mint_refuses_a_lifetime_that_is_no_number_of_seconds(tmp_path: Path, seconds: str) -> None:
+    done = authplugin("token", "mint", "--key", str(tmp_path / "k"), f"--valid={seconds}")
+    assert done.returncode == 2
+    assert b"argument --valid" in done.stderr
+
+
+def test_a_configuration_nested_without_end_is_one_mistake(tmp_path: Path) -> None:
+    path = tmp_path / "gate.toml"
+    path.write_text("a = " + "[" * 50_000 + "]" * 50_000)
+    done = authplugin("check-config", str(path))
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"{path}: ".encode())
+    assert b"Traceback" not in done.stderr

@@ -91,6 +91,9 @@ class Sessions:
         remaining = grant.expires + leeway - self._clock.now()
         ends = self._clock.monotonic() + remaining + self._jitter()
         before = self._live.get(client_id)
+        if before is not None and before.connection == connection and before.grant.expires == grant.expires:
+            # Judged again: neither a clock set back nor new jitter may lengthen what has begun.
+            ends = min(ends, before.ends)
         self._live[client_id] = Session(client_id, connection, grant, ends, generation)
         heapq.heappush(self._ends, (ends, client_id, connection))
         self._compact()

@@ -32,7 +32,7 @@ def compile_policy(settings: GateSettings, refuse: Refuse) -> Policy:
         _check_keys(table, path, refuse)
         issuer = _compile_issuer(table, path, refuse)
         for other in issuers.values():
-            shared = issuer.assets.overlap(other.assets)
+            shared = issuer.assets.overlap(other.assets) or _shared_name(issuer, other)
             if shared is not None:
                 refuse((*path, "assets"), shared, f"asset ids that {other.issuer} does not speak for as well")
         issuers[table.issuer] = issuer
@@ -77,6 +77,15 @@ def _compile_issuer(table: IssuerTable, path: KeyPath, refuse: Refuse) -> Issuer
             "false, or assets other than any: a device id could be another asset's id",
         )
     return issuer
+
+
+def _shared_name(one: IssuerPolicy, other: IssuerPolicy) -> str | None:
+    """An id of one issuer that is another form of an id of the other's; both would be the same client id."""
+    for names, means in ((one, other), (other, one)):
+        for asset_id in sorted(names.assets.exact):
+            if means.could_name(asset_id):
+                return asset_id
+    return None
 
 
 def _compile_scope(table: IssuerTable, path: KeyPath, refuse: Refuse) -> AssetScope:

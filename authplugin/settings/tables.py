@@ -80,7 +80,10 @@ class IssuerTable(Table, frozen=True, kw_only=True):
     ) = None
     did_as_client_id: Annotated[
         bool,
-        _meta("Whether a device id may be an MQTT client id; only for issuers whose device ids are unique."),
+        _meta(
+            "Whether a device id may be an MQTT client id; only for issuers whose device ids are unique: "
+            "assets that share one would take over each other's sessions."
+        ),
     ] = False
     asset_claim: Annotated[
         str, msgspec.Meta(description="The claim with the asset id.", min_length=1, max_length=256)

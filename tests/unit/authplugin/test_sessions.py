@@ -42,6 +42,17 @@ def test_a_clock_set_back_lengthens_no_session(clock: FakeClock) -> None:
     assert table.kicked() == [("c", "expired")]
 
 
+def test_a_session_judged_again_under_a_clock_set_back_ends_when_it_would_have(clock: FakeClock) -> None:
+    table = Table(clock)
+    same = grant(clock)
+    table.open("c", 1, same, generation=1, leeway=0.0)
+    clock.step(-86_400)
+    table.open("c", 1, same, generation=2, leeway=0.0)
+    clock.advance(100)
+    assert table.kicked() == [("c", "expired")]
+    assert table.kicked() == []
+
+
 def test_a_second_connection_takes_the_client_id_over(clock: FakeClock) -> None:
     table = Table(clock)
     assert table.open("c", 1, grant(clock), generation=1, leeway=0.0) is None

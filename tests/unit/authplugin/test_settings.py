@@ -113,6 +113,21 @@ MISTAKES = [
         ISSUER + SECOND,
         "gate.toml:4: issuers[1].assets: found any, expected asset ids that https://acme",
     ),
+    # Its 15-character form is a client id of the first issuer's asset: one would take the other's session.
+    (
+        ISSUER
+        + 'assets = { exact = ["02iAB00000CdEfGYAV"] }\n'
+        + SECOND
+        + 'id_form = "opaque"\nassets = { exact = ["02iAB00000CdEfG"] }\n',
+        "gate.toml:9: issuers[1].assets: found 02iAB00000CdEfG, expected asset ids that https://acme",
+    ),
+    (
+        ISSUER
+        + 'id_form = "opaque"\nassets = { exact = ["02iAB00000CdEfG"] }\n'
+        + SECOND
+        + 'assets = { prefixes = ["02iAB00000CdEfGY"] }\n',
+        "gate.toml:9: issuers[1].assets: found 02iAB00000CdEfG, expected asset ids that https://acme",
+    ),
     (
         ISSUER + 'jwks_uri = "https://a/"\njwks_file = "x"\n',
         "gate.toml:5: issuers[0].jwks_file: found jwks_uri as well",

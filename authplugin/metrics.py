@@ -5,10 +5,11 @@ would let anyone fill the monitoring's memory. What already is a number somewher
 Prometheus asks, so counting costs a decision two additions.
 """
 
+import contextlib
 from collections.abc import Iterator
 from threading import Thread
 from typing import Any
-from wsgiref.simple_server import WSGIServer
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -110,14 +111,34 @@ class Metrics:
         """Show what these hold whenever Prometheus asks."""
         self.registry.register(_Memory(sessions, verdicts, keys))
 
-    def serve(self, address: str, port: int) -> "Endpoint":
+    def serve(self, address: str, port: int, *, patience: float = 5.0) -> "Endpoint":
         """Answer Prometheus at ``http://<address>:<port>/metrics`` from a thread.
+
+        A connection that asks nothing for ``patience`` seconds is closed: each holds a thread and a
+        descriptor of the broker's.
 
         Raises:
             OSError: the address cannot be listened on.
         """
+
+        class Handler(_Handler):
+            timeout = patience
+
         server, thread = start_http_server(port, address, self.registry)
+        server.RequestHandlerClass = Handler
         return Endpoint(server, thread)
+
+
+class _Handler(WSGIRequestHandler):
+    """Answers one request, and writes nothing into the broker's log."""
+
+    def handle(self) -> None:
+        """Answer, unless nothing is asked in time."""
+        with contextlib.suppress(TimeoutError):
+            super().handle()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the parent's name for it
+        """Say nothing."""
 
 
 class Endpoint:

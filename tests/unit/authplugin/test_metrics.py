@@ -1,5 +1,7 @@
+import socket
 import urllib.request
 
+import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -90,3 +92,16 @@ def test_prometheus_reads_it_over_http_and_no_label_is_a_clients_word() -> None:
     assert labels <= {"outcome", "reason", "action", "issuer", "le"}
     for secret in (AID, bench.mint.kid, token.decode()):
         assert secret not in text
+
+
+def test_a_connection_that_asks_nothing_is_closed_and_said_nothing_of(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    endpoint = Metrics().serve("127.0.0.1", 0, patience=0.1)
+    try:
+        with socket.create_connection(("127.0.0.1", endpoint.port), timeout=10) as half_open:
+            half_open.sendall(b"GET /metrics")
+            assert half_open.recv(1) == b""
+    finally:
+        endpoint.close()
+    assert capfd.readouterr() == ("", "")

@@ -74,7 +74,7 @@ def test_the_gate_alone_mints_and_explains_a_token_without_anything_of_the_watch
         'jwks_file = "keys.json"\n'
     )
     token = run(
-        *(programs / "authplugin", "token", "mint", "--key-file", "key.pem", "--jwks-file", "keys.json"),
+        *(programs / "authplugin", "token", "mint", "--key", "key.pem", "--jwks", "keys.json"),
         *("--issuer", "https://acme.my.site.com", "--audience", "https://ingest.example.com"),
         *("--asset", "02iAB00000CdEfG", "--device", "press-7"),
         cwd=tmp_path,

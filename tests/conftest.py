@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import pytest
 from xdist.remote import Producer
@@ -34,7 +34,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: next(n for n, place in enumerate(_FIRST) if item.nodeid.startswith(place)))
 
 
-class Scheduling(LoadScopeScheduling):
+class Scheduling(LoadScopeScheduling):  # type: ignore[misc] # xdist ships no types
     """Under ``-n``: a file's tests stay together; each of the stream, which mostly waits, goes alone."""
 
     def __init__(self, config: pytest.Config, log: Producer | None = None) -> None:
@@ -77,7 +77,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     if report.skipped and _missing(item):
         report.user_properties.append(("not_run", ", ".join(_missing(item))))

@@ -154,7 +154,7 @@ def _read(engine: Engine, data: bytes) -> _Memory:
     try:
         version = msgspec.msgpack.decode(data, type=_Head).version
     except msgspec.MsgspecError:
-        raise StreamError("the state is not a dump of this program") from None
+        raise StreamError(_damaged(engine, ValueError("not a dump of this program"))) from None
     if version != VERSION:
         raise StreamError(
             f"the state of partition {engine.partition} has format {version}, this version reads {VERSION}: "

@@ -61,6 +61,8 @@ class Judge:
         self._partitions: dict[int, Partition] = {}
         self._generation = -1
         self._lock = asyncio.Lock()
+        #: Set when Kafka did not take what the last release had to save: it is judged again.
+        self.unsaved = asyncio.Event()
         metrics.watch(commit_age=self._commit_age)
 
     async def assign(self, generation: int, committed: Mapping[int, int | None]) -> Mapping[int, int]:
@@ -69,6 +71,7 @@ class Judge:
             if generation != self._generation:
                 self._partitions.clear()
                 self._generation = generation
+                self.unsaved.clear()
                 self._metrics.rebalances.inc()
             missing = [number for number in committed if number not in self._partitions]
             if missing:
@@ -89,6 +92,7 @@ class Judge:
                     for number, partition in partitions.items():
                         await self._save(number, partition)
             except TimeoutError:
+                self.unsaved.set()
                 _LOG.warning(
                     "Kafka did not take the last snapshots in %g s: their records are judged again", limit
                 )

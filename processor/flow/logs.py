@@ -4,6 +4,8 @@ import logging
 import time
 from collections.abc import Callable
 
+from processor.errors import ProcessorError
+
 
 class RateLimit(logging.Filter):
     """Lets a message's template through a few times a window; says afterwards how many were held back.
@@ -38,10 +40,23 @@ class RateLimit(logging.Filter):
         return count < self._most
 
 
+class PlainRefusals(logging.Filter):
+    """Lets what this package raises on purpose speak for itself: Faust adds stack traces, ours are texts."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Write every record, refusals without their stack."""
+        error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+        if isinstance(error, ProcessorError):
+            record.msg, record.args = str(error), ()
+            record.exc_info = record.exc_text = None
+        return True
+
+
 def set_up() -> None:
     """Log to stderr; our own at INFO, Faust's and aiokafka's warnings with a limit."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.addFilter(PlainRefusals())
     handler.addFilter(RateLimit())
     root = logging.getLogger()
     root.handlers = [handler]

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import os
+import shutil
 import signal
 import tempfile
 from collections.abc import Callable
@@ -75,13 +76,17 @@ async def _run(settings: ProcessorSettings, rules: RuleSet, scratch: Path) -> in
     finally:
         for task in (*tasks[1:], ready, stop):
             task.cancel()
-        try:
-            async with asyncio.timeout(settings.worker.session_timeout * 2):
-                await _stop(app)
-        except TimeoutError:
+        stopped = asyncio.create_task(_stop(app))
+        unsaved = asyncio.create_task(judge.unsaved.wait())
+        limit = settings.worker.session_timeout * 2
+        await asyncio.wait({stopped, unsaved}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+        if judge.unsaved.is_set() or not stopped.done():
             # Faust's threads wait for Kafka without end; what was not saved is judged again.
             _LOG.error("Kafka is away: ending without a last snapshot; nothing is lost")
+            shutil.rmtree(scratch, ignore_errors=True)
             os._exit(1)
+        unsaved.cancel()
+        stopped.result()
         tasks[0].cancel()
         await asyncio.gather(*tasks, ready, stop, return_exceptions=True)
         producer.close()

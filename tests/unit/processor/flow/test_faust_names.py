@@ -7,7 +7,7 @@ from faust.transport.consumer import Consumer
 from processor.bridge import aiomqtt_source
 from processor.errors import StreamError
 from processor.flow import transport
-from processor.flow.logs import RateLimit
+from processor.flow.logs import PlainRefusals, RateLimit
 
 
 def test_the_faust_that_is_installed_has_every_name_that_the_transport_leans_on() -> None:
@@ -41,3 +41,12 @@ def test_a_message_repeated_a_thousand_times_is_written_a_few_times_and_counted(
     assert [passes()[0] for _ in range(1000)].count(True) == 3
     now = 31.0
     assert passes() == (True, "cannot reach it (and 997 more like it)")
+
+
+def test_a_refusal_is_logged_as_its_own_text_without_a_stack() -> None:
+    error = StreamError("the snapshot has version 2: run the newer program")
+    record = logging.LogRecord(
+        "mode", logging.ERROR, "", 0, "Crashed: %r", (error,), (StreamError, error, None)
+    )
+    assert PlainRefusals().filter(record)
+    assert logging.Formatter("%(message)s").format(record) == str(error)

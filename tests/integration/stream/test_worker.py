@@ -1,12 +1,17 @@
 import json
 import signal
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Message, Producer
 
-from tests.support.kafka import ApacheKafka, Kafka, Read, committed, read_all, until
+from processor.engine import Engine
+from processor.rules import parse_rules
+from tests.support.kafka import ApacheKafka, Kafka, Read, committed, length, read_all, start_embedded, until
 from tests.support.watch import PlainBroker, Program, Watch, device
 
 pytestmark = pytest.mark.timeout(90)
@@ -40,6 +45,8 @@ class Feed:
              "acks": "all", "log_level": 0}
         )  # fmt: skip
         self.sent = 0
+        #: Where Kafka put each sample: (partition, offset) of sample 0, 1, …
+        self.places: dict[int, tuple[int, int]] = {}
 
     def telemetry(self, count: int) -> None:
         """Each sample's own hot phase opens one case and its cool phase closes it."""
@@ -47,16 +54,22 @@ class Feed:
             step, asset = divmod(number, len(ASSETS))
             t = START + step * 1000
             value = {"ts": t, "seq": step, "metrics": {"temperature": 95.0 if step % 10 < 3 else 20.0}}
-            self.raw(json.dumps(value).encode(), ASSETS[asset].encode())
+            self.raw(json.dumps(value).encode(), ASSETS[asset].encode(), number)
         self.sent += count
         assert self._producer.flush(20) == 0
 
-    def raw(self, value: bytes, key: bytes | None) -> None:
+    def raw(self, value: bytes, key: bytes | None, number: int = -1) -> None:
+        def stored(_error: object, message: Message) -> None:
+            partition, offset = message.partition(), message.offset()
+            if number >= 0 and partition is not None and offset is not None:
+                self.places[number] = (partition, offset)
+
         while True:
             try:
                 self._producer.produce(
-                    self._watch.topic("telemetry"), value, key, headers=[("t", b"telemetry")]
-                )
+                    self._watch.topic("telemetry"), value, key, headers=[("t", b"telemetry")],
+                    on_delivery=stored,
+                )  # fmt: skip
             except BufferError:
                 self._producer.poll(0.1)
             else:
@@ -65,16 +78,21 @@ class Feed:
     def flush(self) -> None:
         assert self._producer.flush(20) == 0
 
-    def expected(self) -> set[tuple[str, str, str]]:
-        """(asset, event, event time in ms) of every case event that what was sent must give."""
+    def ends(self) -> dict[int, int]:
+        """The next offset of each partition."""
+        return {p: max(o for q, o in self.places.values() if q == p) + 1 for p, _ in self.places.values()}
+
+    def expected(self, below: Mapping[int, int] | None = None) -> set[tuple[str, str, int]]:
+        """(asset, event, event time in ms) of every case event that what was sent must give.
+
+        `below`: only of what lies below these offsets of the partitions.
+        """
         found = set()
-        steps, more = divmod(self.sent, len(ASSETS))
-        for index, asset in enumerate(ASSETS):
-            for step in range(steps + (1 if index < more else 0)):
-                if step % 10 == 0:
-                    found.add((asset, "opened", START + step * 1000))
-                if step % 10 == 3:
-                    found.add((asset, "closed", START + step * 1000))
+        for number in range(self.sent):
+            partition, offset = self.places[number]
+            step, asset = divmod(number, len(ASSETS))
+            if (below is None or offset < below[partition]) and step % 10 in {0, 3}:
+                found.add((ASSETS[asset], "opened" if step % 10 == 0 else "closed", START + step * 1000))
         return found
 
 
@@ -82,14 +100,60 @@ def cases(watch: Watch) -> list[Read]:
     return read_all(watch.kafka, watch.topic("cases"))
 
 
-def told(records: Sequence[Read]) -> Counter[tuple[str, str]]:
-    """(asset, kind of event) → how many different ones."""
-    events = {json.loads(r.value or b"")["id"]: json.loads(r.value or b"") for r in records}
-    return Counter((event["subject"], event["type"].split(".")[2]) for event in events.values())
+def told(records: Sequence[Read]) -> set[tuple[str, str, int]]:
+    """(asset, event, event time in ms) of every case event."""
+    found = set()
+    for event in (json.loads(record.value or b"") for record in records):
+        time = datetime.fromisoformat(event["time"])
+        found.add((event["subject"], event["type"].split(".")[2], round(time.timestamp() * 1000)))
+    return found
 
 
-def expect(feed: Feed) -> Counter[tuple[str, str]]:
-    return Counter((asset, kind) for asset, kind, _ in feed.expected())
+def wait_for_cases(watch: Watch, feed: Feed, seconds: float = 20) -> None:
+    """Wait until exactly the case events of what was sent are there, however often each."""
+    expected = feed.expected()
+    until(lambda: length(watch.kafka, watch.topic("cases")) >= len(expected), seconds, "enough case events")
+    until(lambda: told(cases(watch)) == expected, seconds, "exactly the cases of what was sent")
+
+
+class Quiet(NamedTuple):
+    """A record as the engine takes it."""
+
+    key: bytes | None
+    value: bytes | None
+    offset: int
+    timestamp: int
+    headers: list[tuple[str, bytes]]
+
+
+def quiet_run(watch: Watch) -> dict[str, bytes]:
+    """Id → bytes of every case event that one engine finds in what Kafka holds, a partition at a time."""
+    found: dict[str, bytes] = {}
+    records = read_all(watch.kafka, watch.topic("telemetry"))
+    for partition in range(watch.partitions):
+        engine = Engine(parse_rules(RULES), partition=partition, jit=False)
+        mine = [
+            Quiet(r.key, r.value, r.offset, r.timestamp, list(r.headers.items()))
+            for r in sorted(records, key=lambda r: r.offset)
+            if r.partition == partition
+        ]
+        found |= {event.id: event.value for event in engine.advance(mine).events}
+    return found
+
+
+def same_as_a_quiet_run(watch: Watch, feed: Feed, seconds: float = 20) -> None:
+    """Every case event is there, and whatever is there, repeats too, has a quiet run's id and bytes."""
+    wait_for_cases(watch, feed, seconds)
+    expected = quiet_run(watch)
+    written = cases(watch)
+    assert {json.loads(record.value or b"")["id"] for record in written} == set(expected)
+    assert {record.value for record in written} == set(expected.values())
+
+
+def nothing_committed_is_unjudged(watch: Watch, feed: Feed) -> None:
+    """Whatever lies below the group's offsets has its case events in Kafka already."""
+    offsets = committed(watch.kafka, watch.group, watch.topic("telemetry"), watch.partitions)
+    assert feed.expected(below=offsets) <= told(cases(watch))
 
 
 def worker(watch: Watch, **more: object) -> Program:
@@ -143,23 +207,21 @@ def test_what_cannot_be_judged_is_a_dead_letter_with_its_reason_its_origin_and_i
     reasons = {letter.headers["reason"].decode() for letter in letters}
     assert {"malformed", "identity_mismatch"} <= reasons
     assert all(letter.headers["t"] == b"telemetry" for letter in letters)
-    until(lambda: told(cases(judged)) == expect(feed), 15, "good records among them are judged")
+    wait_for_cases(judged, feed)
     assert program.metric("processor_worker_dead_letters_total") == len(bad)
 
 
 def test_a_worker_killed_in_mid_stream_loses_nothing_and_its_repeats_have_the_same_ids(judged: Watch) -> None:
     feed = Feed(judged)
-    settings = judged.settings(worker__instance_id="one", worker__run_size=50)
+    settings = judged.settings(worker__instance_id="one", worker__run_size=20)
     for _ in range(2):
         program = judged.start("worker", "--config", settings)
-        seen = len(cases(judged))
-        feed.telemetry(4000)
-        until(lambda: len(cases(judged)) > seen + 100, 15, "cases flow")  # noqa: B023 - read at once
+        feed.telemetry(2000)
+        until(lambda: program.metric("processor_worker_records_total") > 300, 15, "records flow")  # noqa: B023
         program.end(signal.SIGKILL)
-        behind = committed(judged.kafka, judged.group, judged.topic("telemetry"), 4)
-        assert all(offset <= feed.sent for offset in behind.values())
+        nothing_committed_is_unjudged(judged, feed)
     last = judged.start("worker", "--config", settings)
-    until(lambda: told(cases(judged)) == expect(feed), 20, "exactly the cases that one quiet run gives")
+    same_as_a_quiet_run(judged, feed)
     until(all_committed(judged, feed.sent), 10, "everything committed")
     assert last.end() == 0
 
@@ -168,14 +230,16 @@ def test_a_worker_stopped_in_mid_stream_repeats_nothing(judged: Watch) -> None:
     feed = Feed(judged)
     # Snapshots come only from the clean stop: what it saves is all that the next start has.
     settings = judged.settings(worker__instance_id="one", worker__state_interval=60)
-    for _ in range(2):
-        program = judged.start("worker", "--config", settings)
-        feed.telemetry(4000)
-        until(lambda: program.metric("processor_worker_records_total") > 500, 15, "records flow")  # noqa: B023
-        assert program.end() == 0
-    judged.start("worker", "--config", settings)
-    until(lambda: told(cases(judged)) == expect(feed), 20, "every case")
-    assert len(cases(judged)) == sum(expect(feed).values())
+    program = judged.start("worker", "--config", settings)
+    feed.telemetry(4000)
+    until(lambda: program.metric("processor_worker_records_total") > 500, 15, "records flow")
+    assert program.end() == 0
+    feed.telemetry(400)
+    last = judged.start("worker", "--config", settings)
+    wait_for_cases(judged, feed)
+    assert last.end() == 0
+    assert committed(judged.kafka, judged.group, judged.topic("telemetry"), 4) == feed.ends()
+    assert len(cases(judged)) == len(feed.expected())
 
 
 def test_an_open_case_survives_a_restart_and_is_closed_once(judged: Watch) -> None:
@@ -188,9 +252,32 @@ def test_an_open_case_survives_a_restart_and_is_closed_once(judged: Watch) -> No
     program.end(signal.SIGKILL)
     judged.start("worker", "--config", settings)
     feed.telemetry(len(ASSETS) * 6)  # the rest of the heat, then cool
-    until(lambda: told(cases(judged)) == expect(feed), 15, "each closed")
+    wait_for_cases(judged, feed)
     ids = Counter(json.loads(r.value or b"")["data"]["caseId"] for r in cases(judged))
     assert set(ids.values()) == {2}
+
+
+def test_a_worker_whose_kafka_is_gone_ends_on_sigterm_and_says_that_nothing_is_lost(tmp_path: Path) -> None:
+    process, kafka = start_embedded(4, ["unused"])
+    watch = Watch(kafka, tmp_path)
+    (tmp_path / "rules.yaml").write_text(RULES)
+    try:
+        watch.run("topics", "create", "--config", watch.settings())
+        program = worker(watch, worker__session_timeout=1, worker__state_interval=60)
+        Feed(watch).telemetry(400)
+        until(lambda: program.metric("processor_worker_records_total") == 400, 15, "records flow")
+        process.kill()
+        process.wait(10)
+        # Twice, as somebody does who sees it wait.
+        program.process.send_signal(signal.SIGTERM)
+        assert program.end(seconds=2 * 1 + 5) == 1
+    finally:
+        process.kill()
+        process.communicate()
+        watch.close()
+    assert "Kafka is away: ending without a last snapshot; nothing is lost" in program.said
+    for noise in ("Traceback", "was destroyed but it is pending", "never retrieved", "never awaited"):
+        assert noise not in program.said
 
 
 def real(kafka: Kafka) -> ApacheKafka:
@@ -218,7 +305,7 @@ class TestOnTheRealKafka:
         two.end(signal.SIGKILL)
         feed.telemetry(3000)
         until(lambda: one.metric("processor_worker_partitions") == 4, 20, "the first has all")
-        until(lambda: told(cases(judged)) == expect(feed), 20, "exactly the cases that one quiet run gives")
+        same_as_a_quiet_run(judged, feed)
         until(all_committed(judged, feed.sent), 10, "everything committed")
         assert one.end() == 0
 
@@ -228,24 +315,24 @@ class TestOnTheRealKafka:
         feed = Feed(judged)
         frozen = worker(judged, worker__run_size=50)
         feed.telemetry(3000)
-        until(lambda: len(cases(judged)) > 100, 15, "cases flow")
+        until(lambda: length(judged.kafka, judged.topic("cases")) > 100, 15, "cases flow")
         frozen.process.send_signal(signal.SIGSTOP)
         taker = worker(judged, worker__run_size=50)
         feed.telemetry(3000)
         until(lambda: taker.metric("processor_worker_partitions") == 4, 20, "taken over")
         frozen.process.send_signal(signal.SIGCONT)
         feed.telemetry(3000)
-        until(lambda: told(cases(judged)) == expect(feed), 25, "exactly the cases that one quiet run gives")
+        same_as_a_quiet_run(judged, feed, 25)
 
     def test_kafka_restarted_under_a_worker_loses_nothing(self, judged: Watch) -> None:
         feed = Feed(judged)
         program = worker(judged)
         feed.telemetry(2000)
-        until(lambda: len(cases(judged)) > 100, 15, "cases flow")
+        until(lambda: length(judged.kafka, judged.topic("cases")) > 100, 15, "cases flow")
         node = real(judged.kafka)
         node.stop()
         node.start()
         feed.telemetry(2000)
-        until(lambda: told(cases(judged)) == expect(feed), 30, "every case")
+        same_as_a_quiet_run(judged, feed, 30)
         until(all_committed(judged, feed.sent), 15, "everything committed")
         assert program.end() == 0

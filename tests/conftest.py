@@ -48,6 +48,7 @@ class Scheduling(LoadScopeScheduling):  # type: ignore[misc] # xdist ships no ty
         return nodeid if file.startswith("tests/integration/stream/") else file
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
     return Scheduling(config, log)
 

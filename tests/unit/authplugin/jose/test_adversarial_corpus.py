@@ -1,4 +1,7 @@
-"""Every class of attack on a token, eight tokens or more of each, each refused with its own reason."""
+"""Every class of attack on a token, eight tokens or more of each, each refused with its own reason.
+
+One long file on purpose: it is one table, a row a class, and is read against the list of classes as a whole.
+"""
 
 import hashlib
 import json

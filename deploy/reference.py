@@ -10,12 +10,14 @@ from pathlib import Path
 
 import msgspec
 
+import processor.advice
 import processor.rules.reference
 import processor.settings.reference
 from authplugin.advice import ADVICE
 from authplugin.errors import Reason
 from authplugin.settings.file import described, struct_in, unwrapped
 from authplugin.settings.tables import GateSettings
+from processor.errors import DeadReason
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 _NOTE = "<!-- Written by `make reference` from the code; change the code. -->\n\n"
@@ -35,11 +37,22 @@ check of a token refuses, why, and what to do.
 | reason | means | what to do |
 | --- | --- | --- |
 """  # noqa: E501 - as above
+_DEAD_LETTERS = """\
+# Reasons of dead letters
+
+One word each: it is the header `reason` of the record on `asset.telemetry.dead.v1` and the label of
+`processor_worker_dead_letters_total` and `processor_bridge_dead_letters_total`. The headers `detail` and `origin` say
+more; key and value are as they came.
+
+| reason | means | what to do |
+| --- | --- | --- |
+"""  # noqa: E501 - as above
 
 
 def pages() -> dict[str, str]:
     """Every page by its file name."""
     return {
+        "dead-letters.md": _dead_letters(),
         "gate-settings.md": _settings(),
         "processor-settings.md": processor.settings.reference.render(),
         "reasons.md": _reasons(),
@@ -115,6 +128,14 @@ def _reasons() -> str:
     text = _NOTE + _REASONS
     for reason in Reason:
         advice = ADVICE[reason]
+        text += f"| `{reason}` | {advice.meaning} | {advice.remedy} |\n"
+    return text
+
+
+def _dead_letters() -> str:
+    text = _NOTE + _DEAD_LETTERS
+    for reason in DeadReason:
+        advice = processor.advice.ADVICE[reason]
         text += f"| `{reason}` | {advice.meaning} | {advice.remedy} |\n"
     return text
 

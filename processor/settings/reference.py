@@ -45,7 +45,8 @@ def _row(field: Any) -> str:  # noqa: ANN401 - msgspec's FieldInfo of any struct
         info = info.type
     default = "none" if field.default is None else msgspec.json.encode(field.default).decode()
     bounds = _bounds(info)
-    what = text + (f" In {unit}." if unit else "")
+    what = text.rstrip(".") + (f", in {unit}" if unit else "") + "."
+    what = what[0].upper() + what[1:]
     return f"| `{field.encode_name}` | {_name(info)}{bounds} | `{default}` | {what} |\n"
 
 

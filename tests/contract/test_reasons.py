@@ -2,9 +2,11 @@
 
 import pytest
 
+import processor.advice
 from authplugin.advice import ADVICE
 from authplugin.errors import Reason
 from deploy import reference
+from processor.errors import DeadReason
 
 # Protocol §6, to the letter.
 WORDS = """
@@ -22,6 +24,11 @@ def test_the_reasons_are_the_words_of_the_protocol_in_its_order() -> None:
 def test_every_reason_has_a_meaning_and_a_remedy() -> None:
     assert list(ADVICE) == list(Reason)
     assert all(advice.meaning and advice.remedy for advice in ADVICE.values())
+
+
+def test_every_reason_of_a_dead_letter_has_a_meaning_and_a_remedy() -> None:
+    assert list(processor.advice.ADVICE) == list(DeadReason)
+    assert all(advice.meaning and advice.remedy for advice in processor.advice.ADVICE.values())
 
 
 @pytest.mark.parametrize("name", reference.pages())

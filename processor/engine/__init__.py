@@ -1,6 +1,6 @@
 """One partition's memory: samples in, case events out."""
 
-from processor.engine.limits import Limits
 from processor.engine.partition import Engine, warm
+from processor.limits import Limits
 
 __all__ = ["Engine", "Limits", "warm"]

@@ -26,8 +26,8 @@ from processor.engine import order, passes, snapshot
 from processor.engine.bank import Array, Change
 from processor.engine.heartbeat import PartitionClock, read_beat
 from processor.engine.index import RECENT, Index
-from processor.engine.limits import Limits
 from processor.errors import DeadLetter, DeadReason
+from processor.limits import Limits
 from processor.model import HEARTBEAT, TAIL, CaseEvent, Counts, Dead, Outcome, Record
 from processor.rules.ruleset import RuleSet
 

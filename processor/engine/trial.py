@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from processor.engine.limits import Limits
 from processor.engine.partition import Engine
 from processor.errors import DeadReason
+from processor.limits import Limits
 from processor.model import HEARTBEAT, TAIL, CaseEvent, Counts
 from processor.rules.ruleset import RuleSet
 

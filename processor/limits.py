@@ -11,7 +11,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     payload_bytes: Annotated[
         int, Meta(ge=64, le=1_000_000, description="largest payload of one record", extra={"unit": "bytes"})
-    ] = 65_536
+    ] = 262_144
     messages: Annotated[
         int, Meta(ge=1, le=10_000, description="largest batch: messages in one record's array")
     ] = 1_000

@@ -46,7 +46,7 @@ def _check(args: argparse.Namespace) -> int:
         return 1
     for rule in rules.rules:
         print(f"{rule.id} (version {rule.version}, {rule.kind}, {rule.severity}): {_sentence(rule)}")
-    print(f"{args.file}: {len(rules.rules)} rules, hash {rules.hash}")
+    print(f"{args.file}: {len(rules.rules)} rule{'s' if len(rules.rules) != 1 else ''}, hash {rules.hash}")
     if args.warm:
         from processor.engine import warm  # noqa: PLC0415 - compiling is asked for
 

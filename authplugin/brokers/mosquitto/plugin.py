@@ -246,10 +246,12 @@ class Plugin:
         self._wrong = "the broker's configuration could not be checked"
         try:
             _check_broker(self._assembly.loaded)
+            self._wrong = None
         except (AuthpluginError, OSError) as error:
             self._wrong = str(error)
             return Answer(DENY, effects=(line(LOG_ERROR, f"nobody comes in until this is right: {error}"),))
-        self._wrong = None
+        finally:
+            self._metrics.reloaded(good=self._wrong is None)
         return Answer(DENY)
 
     @_closed

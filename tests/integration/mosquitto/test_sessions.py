@@ -123,6 +123,16 @@ def test_sighup_drops_a_session_whose_password_file_entry_is_gone(gate_of: Gates
         device.wait_closed()
 
 
+def reloads(gated: Gated) -> tuple[float, float, bool]:
+    """What the metrics say of configurations read anew: how many were bad, how many good, and the last."""
+    seen = scrape(gated.metrics_port)
+    count = {
+        outcome: seen[f'authplugin_config_reloads_total{{outcome="{outcome}"}}']
+        for outcome in ("bad", "good")
+    }
+    return count["bad"], count["good"], seen["authplugin_config_last_reload_successful"] == 1
+
+
 def test_sighup_with_an_acl_file_that_opens_more_shuts_the_gate_until_it_is_right(
     gate_of: Gates, tmp_path: Path
 ) -> None:
@@ -134,12 +144,14 @@ def test_sighup_with_an_acl_file_that_opens_more_shuts_the_gate_until_it_is_righ
         device.wait_closed()
         token = gated.token()
         assert gated.refusal(lambda client: client.connect(SHORT, "", token)) == "internal"
+        assert reloads(gated) == (1, 0, False)
         (tmp_path / "acl").write_text(good)
         before = len(gated.broker.log)
         gated.broker.reload()
         gated.broker.wait_for("Reloading config", after=before)
         with gated.device() as again:
             again.ping()
+        assert reloads(gated) == (1, 1, True)
 
 
 def test_a_stored_session_gets_nothing_before_its_client_is_judged_again(

@@ -153,6 +153,7 @@ class Fleet:
                 self.errors[device.asset_id] = str(error)
             finally:
                 self.connected.discard(device.asset_id)
+            heed_cancellation()
             await asyncio.sleep(_RECONNECT_SECONDS)
 
     def connect(self, device: Device) -> aiomqtt.Client:
@@ -179,6 +180,7 @@ class Fleet:
         await client.publish(f"{prefix}/status", b"online", qos=1, retain=True)
         due = time.monotonic()
         while True:
+            heed_cancellation()
             reading = machine.advance(PERIOD_SECONDS)
             if machine.failing and device.fault is Fault.SILENT:
                 await asyncio.Event().wait()
@@ -212,3 +214,14 @@ class Fleet:
             account_id=f"001AB00000{number % 7:05d}",
             key=make_key(),
         )
+
+
+def heed_cancellation() -> None:
+    """End a task that was told to end and did not hear it.
+
+    A client that is cancelled may swallow that: `asyncio.wait_for` of Python 3.11 returns when what it waited
+    for is done in the same turn, and leaving a broken connection raises an error of its own instead.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

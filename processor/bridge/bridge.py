@@ -105,6 +105,8 @@ class Bridge:
                 self._producer.failed.result()
             await self._drain()
         finally:
+            # Said by a flag too: what publishes a heartbeat may swallow a cancellation on Python 3.11.
+            self._stopping.set()
             for task in (beat, stopping):
                 task.cancel()
             await self._source.close()
@@ -173,7 +175,7 @@ class Bridge:
     async def _beat(self) -> None:
         """Publish a heartbeat each second, through the broker to ourselves."""
         mqtt = self._settings.mqtt
-        while True:
+        while not self._stopping.is_set():
             beat = self._pulse.beat(int(self._clock.now() * 1000))
             sent = await self._source.publish(mqtt.heartbeat_topic, beat)
             await asyncio.sleep(_HEARTBEAT if sent else _HEARTBEAT / 10)

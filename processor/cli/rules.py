@@ -46,7 +46,8 @@ def _check(args: argparse.Namespace) -> int:
         return 1
     for rule in rules.rules:
         print(f"{rule.id} (version {rule.version}, {rule.kind}, {rule.severity}): {_sentence(rule)}")
-    print(f"{args.file}: {len(rules.rules)} rule{'s' if len(rules.rules) != 1 else ''}, hash {rules.hash}")
+    count = len(rules.rules)
+    print(f"{args.file}: {count} {'rule' if count == 1 else 'rules'}, hash {rules.hash}")
     if args.warm:
         from processor.engine import warm  # noqa: PLC0415 - compiling is asked for
 

@@ -235,9 +235,13 @@ def test_a_worker_stopped_in_mid_stream_repeats_nothing(judged: Watch) -> None:
     feed.telemetry(4000)
     until(lambda: program.metric("processor_worker_records_total") > 500, 15, "records flow")
     assert program.end() == 0
+    done = sum(committed(judged.kafka, judged.group, judged.topic("telemetry"), 4).values())
     feed.telemetry(400)
     last = judged.start("worker", "--config", settings)
     wait_for_cases(judged, feed)
+    rest = sum(feed.ends().values()) - done
+    until(lambda: last.metric("processor_worker_records_total") >= rest, 10, "everything is read")
+    assert last.metric("processor_worker_records_total") == rest
     assert last.end() == 0
     assert committed(judged.kafka, judged.group, judged.topic("telemetry"), 4) == feed.ends()
     assert len(cases(judged)) == len(feed.expected())

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.support.demo import RunningDemo
+from tests.support.demo import RunningDemo, left
 from tests.support.prometheus import Prometheus, prometheus
 
 #: Often enough that what lasts only seconds is seen, and out of step with devices that report once a second.
@@ -28,6 +28,9 @@ def started_demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDe
                 )
             )
         yield running
+        children = running.descendants()
+    assert left(children) == set(), "Ctrl-C left processes behind"
+    assert running.process.returncode == 0, running.output
 
 
 @pytest.fixture(scope="session")

@@ -39,7 +39,9 @@ class DeafSource:
 def test_a_heartbeat_that_hears_no_cancellation_does_not_hold_the_stop() -> None:
     async def story() -> None:
         source, clock = DeafSource(), SystemClock()
-        settings = load(None, {"PROCESSOR_KAFKA__BOOTSTRAP": "127.0.0.1:1"})
+        settings = load(
+            None, {"PROCESSOR_KAFKA__BOOTSTRAP": "127.0.0.1:1", "PROCESSOR_BRIDGE__FLUSH_TIMEOUT": "0.1"}
+        )
         pulse = Pulse("bridge", 0, 1)
         bridge = Bridge(settings, source, partitions=1, pulse=pulse, metrics=BridgeMetrics(), clock=clock)
         running = asyncio.create_task(bridge.run())

@@ -114,7 +114,10 @@ def wait(chrome: Chrome, selector: str) -> None:
 
 
 def texts(chrome: Chrome, selector: str) -> list[str]:
-    return [each.text for each in chrome.find_elements(By.CSS_SELECTOR, selector)]
+    # In one turn of the page: it renews its tables each second, and an element held longer may be gone.
+    script = "return Array.from(document.querySelectorAll(arguments[0]), each => (each.innerText ?? each.textContent).trim())"
+    found: list[str] = chrome.execute_script(script, selector)
+    return found
 
 
 def test_refusals_are_shown_by_reason(page: Chrome) -> None:

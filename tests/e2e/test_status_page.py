@@ -115,7 +115,8 @@ def wait(chrome: Chrome, selector: str) -> None:
 
 def texts(chrome: Chrome, selector: str) -> list[str]:
     # In one turn of the page: it renews its tables each second, and an element held longer may be gone.
-    script = "return Array.from(document.querySelectorAll(arguments[0]), each => (each.innerText ?? each.textContent).trim())"
+    text = "(each.innerText ?? each.textContent).trim()"
+    script = f"return Array.from(document.querySelectorAll(arguments[0]), each => {text})"
     found: list[str] = chrome.execute_script(script, selector)
     return found
 

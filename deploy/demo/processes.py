@@ -8,6 +8,7 @@ set by util-linux's ``setpriv``, which is part of every Debian, before the progr
 import asyncio
 import contextlib
 import os
+import random
 import re
 import shutil
 import signal
@@ -252,9 +253,17 @@ class Supervisor:
 
 
 def free_ports(count: int) -> list[int]:
-    """TCP ports of 127.0.0.1 that nobody listens on now, all different."""
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+    """TCP ports of 127.0.0.1 that nobody listens on now, all different.
+
+    From below Linux's ephemeral range: a port within it may go to any outgoing connection before the
+    server that it is meant for has started.
+    """
+    found: list[int] = []
+    candidates = random.SystemRandom()
+    while len(found) < count:
+        port = candidates.randrange(10_000, 32_768)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            if port not in found:
+                found.append(port)
+    return found

@@ -17,15 +17,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tests.support.mqtt import Client
+from tests.support.ports import free_port
 
 DEADLINE = 15.0
-
-
-def free_port() -> int:
-    """A port nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def write_passwords(file: Path, accounts: Iterable[tuple[str, str]]) -> None:

@@ -18,7 +18,8 @@ from paho.mqtt.client import Client as MqttClient
 from paho.mqtt.client import MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
 
-from tests.support.kafka import Kafka, free_port, until
+from tests.support.kafka import Kafka, until
+from tests.support.ports import free_port
 
 _ROOT = Path(__file__).parents[2]
 

@@ -14,8 +14,9 @@ from authplugin.brokers.mosquitto.build import Interpreter, build_plugin, find_i
 from authplugin.brokers.mosquitto.stanza import write_stanza
 from authplugin.settings import load
 from authplugin.testing import KeyServer, TokenMint
-from tests.support.mosquitto import Mosquitto, free_port, running, scrape, write_passwords
+from tests.support.mosquitto import Mosquitto, running, scrape, write_passwords
 from tests.support.mqtt import Client
+from tests.support.ports import free_port
 
 AUDIENCE = "https://ingest.example.com"
 #: Asset of the mint's sample token: as the token writes it, and as topics do.

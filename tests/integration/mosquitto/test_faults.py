@@ -13,8 +13,9 @@ import pytest
 import authplugin
 from authplugin.brokers.mosquitto.build import find_interpreter
 from authplugin.testing import Behaviour, KeyServer, TokenMint
-from tests.support.mosquitto import Mosquitto, free_port, running, scrape, write_passwords
+from tests.support.mosquitto import Mosquitto, running, scrape, write_passwords
 from tests.support.mqtt import Client
+from tests.support.ports import free_port
 
 from .conftest import (
     ASSET,

@@ -12,7 +12,8 @@ import pytest
 
 from authplugin.brokers.mosquitto.build import Interpreter
 from authplugin.testing import TokenMint
-from tests.support.mosquitto import Mosquitto, free_port, running
+from tests.support.mosquitto import Mosquitto, running
+from tests.support.ports import free_port
 
 from .conftest import SERVICE, SHORT, Files, write_gate
 
@@ -26,6 +27,10 @@ def ready(files: Files, mint: TokenMint) -> Files:
     keys.write_text(json.dumps(mint.jwks()))
     write_gate(files, mint, f'jwks_file = "{keys}"', free_port())
     return files
+
+
+#: Newer brokers refuse half a TLS pair themselves, before any plugin is asked.
+ITSELF = "Both certfile and keyfile must be provided"
 
 
 def refusal(files: Files, stanza: str) -> str:
@@ -143,14 +148,18 @@ def test_a_listener_in_the_open_without_tls_keeps_it_from_starting_unless_allowe
 def test_a_line_that_opens_port_1883_to_everybody_keeps_it_from_starting(ready: Files, line: str) -> None:
     # Mosquitto opens its default listener for any of these when they stand before the first `listener`.
     key, _, value = line.partition(" ")
-    log = refusal(ready, ready.stanza() + line)
+    log = Mosquitto(ready.folder, ready.stanza() + line).refuse_to_start()
+    if key == "certfile" and ITSELF in log:
+        return
+    assert "authplugin: the broker does not start without its gate" in log
     assert re.search(rf"mosquitto.conf:\d+: {key}: found {value}, expected", log), log
 
 
 def test_a_certificate_without_its_key_is_no_tls(ready: Files) -> None:
     broker = Mosquitto(ready.folder, ready.stanza())
     broker.file.write_text(broker.file.read_text() + f"listener {free_port()}\ncertfile {ready.acl}\n")
-    assert "tokens are bearer passwords" in broker.refuse_to_start()
+    log = broker.refuse_to_start()
+    assert "tokens are bearer passwords" in log or ITSELF in log
 
 
 @pytest.mark.parametrize(

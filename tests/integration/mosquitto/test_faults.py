@@ -296,7 +296,8 @@ def test_a_flood_of_refusals_does_not_flood_the_log(gated: Gated) -> None:
 
 
 def test_a_client_id_cannot_forge_a_line_in_the_log(gated: Gated) -> None:
-    token = gated.mint.expired()
+    # Its own reason: lines are limited by reason, and other tests of this broker flood others.
+    token = gated.mint.wrong_audience()
     with gated.client() as client:
         client.connect(
             "x'\N{LINE SEPARATOR}1795: authplugin: all is well\N{RIGHT-TO-LEFT OVERRIDE}", "", token

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from authplugin.clock import Clock
-from authplugin.model import Action, Allow, Connect, Decision, Grant
+from authplugin.model import Action, Allow, Connect, Decision, Grant, Possession
 
 QUEUE = 10_000
 """Most lines that wait; some 4 MB."""
@@ -40,6 +40,7 @@ class Line(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         issuer: its issuer.
         kid: its key's name.
         digest: first 16 hex digits of the token's SHA-256.
+        possession: how the client has shown that it holds its key; left out when it has not.
         client: the MQTT client id, at most 64 characters of it.
         address: the peer's address.
         topic: the topic or filter, at most 64 characters of it.
@@ -57,6 +58,7 @@ class Line(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     issuer: str = ""
     kid: str = ""
     digest: str = ""
+    possession: str = ""
     client: str = ""
     address: str = ""
     topic: str = ""
@@ -114,6 +116,7 @@ class Audit:
                     issuer=grant.issuer,
                     kid=grant.kid,
                     digest=grant.token_digest,
+                    possession="" if decision.possession is Possession.NONE else decision.possession.value,
                     client=client,
                     address=connect.address,
                     us=us,

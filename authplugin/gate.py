@@ -15,6 +15,7 @@ from authplugin.explanation import Check, explain
 from authplugin.jose.claims import check_asset, check_claims, parse_claims, peek_issuer
 from authplugin.jose.compact import MAX_TOKEN_BYTES, parse_header, split
 from authplugin.jose.key import VerifyingKey
+from authplugin.jose.possession import confirmation
 from authplugin.jose.verify import verify_signature
 from authplugin.model import Action, Allow, Connect, Decision, Deny, Grant
 from authplugin.policy import IssuerPolicy, Policy
@@ -283,7 +284,7 @@ class Gate:
             kid=header.kid,
             expires=float(claims.exp or 0.0),
             digest=digest,
-            key_thumbprint=claims.key_thumbprint,
+            confirmation=confirmation(claims.cnf),
             rights=policy.topics,
         )
 

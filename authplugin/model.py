@@ -1,5 +1,6 @@
 """The words of the gate: what a broker asks, and the two answers there are."""
 
+import base64
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -17,6 +18,14 @@ class Action(StrEnum):
     RECEIVE = "receive"
 
 
+class Possession(StrEnum):
+    """How a client has shown that it holds the key its token is bound to."""
+
+    NONE = "none"
+    NONCE = "nonce"
+    CERTIFICATE = "certificate"
+
+
 @dataclass(frozen=True, slots=True)
 class Connect:
     """A client asks to be let in.
@@ -27,12 +36,15 @@ class Connect:
             their token there.
         password: the asset token's bytes, None when the flag is not set; never in a repr.
         address: the peer's address, without its port.
+        certificate: the client's TLS certificate, DER, once the broker's TLS has seen that the
+            client holds its key; None when it showed none.
     """
 
     client_id: str
     username: str | None = field(repr=False)
     password: bytes | None = field(repr=False)
     address: str
+    certificate: bytes | None = field(default=None, repr=False)
 
 
 class TopicRights(Protocol):
@@ -59,7 +71,9 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
         kid: name of the issuer's key that signed.
         expires: ``exp``, seconds since the epoch, without leeway.
         digest: SHA-256 of the token's bytes.
-        key_thumbprint: RFC 7638 thumbprint of ``cnf.jwk``, None when no key is bound.
+        confirmation: what the token is bound to (``cnf``, RFC 7800): ``b"j"`` and the SHA-256 JWK
+            thumbprint of a key (RFC 7638), ``b"x"`` and the SHA-256 of a certificate (RFC 8705), or
+            nothing.
         rights: the compiled topic templates, shared by all grants of one policy.
     """
 
@@ -69,13 +83,20 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
     kid: str
     expires: float
     digest: bytes
-    key_thumbprint: str | None
+    confirmation: bytes
     rights: TopicRights
 
     @property
     def token_digest(self) -> str:
         """First 16 hex digits of the token's SHA-256: names the token, opens nothing."""
         return self.digest[:8].hex()
+
+    @property
+    def key_thumbprint(self) -> str | None:
+        """RFC 7638 thumbprint of the bound key, base64url; None when no key is bound."""
+        if not self.confirmation.startswith(b"j"):
+            return None
+        return base64.urlsafe_b64encode(self.confirmation[1:]).rstrip(b"=").decode()
 
     @property
     def publish(self) -> tuple[str, ...]:
@@ -90,9 +111,10 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Allow:
-    """Yes: the grant says to what."""
+    """Yes: the grant says to what, ``possession`` whether the client has shown that it holds the key."""
 
     grant: Grant
+    possession: Possession = Possession.NONE
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ import msgspec
 from authplugin.errors import Reason, Refused
 from authplugin.jose.identity import IdForm, canonical_asset_id, is_device_id
 from authplugin.jose.json import parse_object
-from authplugin.jose.jwk import thumbprint
 
 LEEWAY_SECONDS = 30.0
 """How far the issuer's clock and ours may differ."""
@@ -69,22 +68,6 @@ class Claims(msgspec.Struct, frozen=True, gc=False):
     did: str | None
     cnf: Mapping[str, object] | None
     all: Mapping[str, object]
-
-    @property
-    def key_thumbprint(self) -> str | None:
-        """RFC 7638 thumbprint of ``cnf.jwk``, the device's own key; None when none is bound.
-
-        Computed at each call: a grant needs it once, a refusal never.
-
-        Raises:
-            Refused: ``claims_malformed`` when that key is none, or not a public one.
-        """
-        if self.cnf is None or "jwk" not in self.cnf:
-            return None
-        try:
-            return thumbprint(self.cnf["jwk"])
-        except ValueError as error:
-            raise Refused(Reason.CLAIMS_MALFORMED, f"cnf.jwk {error}") from None
 
 
 _Text = str | msgspec.UnsetType

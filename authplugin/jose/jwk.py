@@ -189,6 +189,15 @@ def thumbprint(jwk: object) -> str:
     """RFC 7638 thumbprint (SHA-256, base64url) of a public RSA, P-256 or Ed25519 key.
 
     Raises:
+        UnfitKeyError: as `digest`.
+    """
+    return encode(digest(jwk))
+
+
+def digest(jwk: object) -> bytes:
+    """The 32 bytes of `thumbprint`.
+
+    Raises:
         UnfitKeyError: another kind of key, a private or symmetric one, or members of the wrong form.
     """
     if not isinstance(jwk, Mapping):
@@ -203,7 +212,7 @@ def thumbprint(jwk: object) -> str:
         canonical = f'{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}'
     else:
         canonical = f'{{"crv":"Ed25519","kty":"OKP","x":"{_coordinate(jwk, "x")}"}}'
-    return encode(hashlib.sha256(canonical.encode()).digest())
+    return hashlib.sha256(canonical.encode()).digest()
 
 
 def _algorithm(jwk: Mapping[str, object]) -> str:

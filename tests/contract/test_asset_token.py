@@ -13,6 +13,7 @@ from authplugin.errors import Reason, Refused
 from authplugin.jose.claims import check_claims, parse_claims
 from authplugin.jose.compact import parse_header, split
 from authplugin.jose.identity import IdForm, canonical_asset_id
+from authplugin.jose.possession import confirmation
 from authplugin.testing.mint import base64url
 from tests.support.judge import judge
 from tests.support.mints import CLOCK, mint
@@ -55,7 +56,7 @@ def test_claims_of_the_sample_are_read() -> None:
     assert claims.id == "05bAB0000000001"
     assert claims.aid == "02iAB00000CdEfG"
     assert claims.did == "0a1b2c3d-0000-4000-8000-000000000001"
-    assert claims.key_thumbprint is not None
+    assert confirmation(claims.cnf).startswith(b"j")
 
 
 def test_the_mint_writes_the_sample_to_the_byte() -> None:
@@ -83,8 +84,11 @@ def test_any_one_audience_is_enough_and_case_matters() -> None:
 
 
 def test_key_binding_is_optional() -> None:
-    assert judge(mint().mint(cnf=None), mint(), now=CLOCK.now()).key_thumbprint is None
-    assert judge(mint().mint(cnf={"kid": "x"}), mint(), now=CLOCK.now()).key_thumbprint is None
+    assert judge(mint().mint(cnf=None), mint(), now=CLOCK.now()).cnf is None
+
+
+def test_a_token_bound_in_a_way_that_cannot_be_checked_is_refused() -> None:
+    assert reason(mint().mint(cnf={"kid": "x"})) is Reason.CLAIMS_MALFORMED
 
 
 def test_the_device_key_never_verifies_the_token() -> None:

@@ -7,6 +7,7 @@ from authplugin.jose.claims import Claims, check_asset, check_claims, parse_clai
 from authplugin.jose.compact import parse_header, split
 from authplugin.jose.identity import IdForm
 from authplugin.jose.jwk import admit_set
+from authplugin.jose.possession import confirmation
 from authplugin.jose.verify import verify_signature
 from authplugin.testing import TokenMint
 
@@ -33,5 +34,5 @@ def judge(
     claims = parse_claims(compact.payload)
     check_claims(claims, audiences={"https://ingest.example.com"}, now=now, max_age=max_age)
     check_asset(claims, IdForm.SALESFORCE)
-    _ = claims.key_thumbprint
+    confirmation(claims.cnf)
     return claims

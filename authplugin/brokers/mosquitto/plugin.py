@@ -202,7 +202,7 @@ class Plugin:
             grant = session.grant
             decision = self._gate.authorize(grant, action, name)
         else:
-            grant = Grant(asset_id, "", "", "", 0.0, b"", None, self._policy.topics)
+            grant = Grant(asset_id, "", "", "", 0.0, b"", b"", self._policy.topics)
             decision = _judge_late(grant, action, name)
             self._metrics.authorized(grant, action, name, decision)
         if retain and isinstance(decision, Allow) and name not in grant.publish:

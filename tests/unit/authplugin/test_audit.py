@@ -7,7 +7,7 @@ import pytest
 from authplugin import audit as audit_module
 from authplugin.audit import Audit
 from authplugin.errors import Reason
-from authplugin.model import Action, Allow, Connect, Deny
+from authplugin.model import Action, Allow, Connect, Deny, Possession
 from authplugin.testing import FakeClock
 from tests.support.gates import AID, Bench
 
@@ -32,9 +32,18 @@ def test_each_decision_is_one_json_line(tmp_path: Path) -> None:
     allowed, refused, topic = lines(audit.path)
     assert allowed["event"] == "connect"
     assert (allowed["outcome"], allowed["asset"], allowed["digest"]) == ("allowed", AID, grant.token_digest)
+    assert "possession" not in allowed
     assert (refused["outcome"], refused["reason"], refused["detail"]) == ("refused", "expired", "why")
     assert (topic["event"], topic["reason"], topic["topic"]) == ("publish", "topic_denied", "t" * 64)
     assert stat.S_IMODE(audit.path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("possession", [Possession.NONCE, Possession.CERTIFICATE])
+def test_a_proof_of_possession_is_in_the_line(tmp_path: Path, possession: Possession) -> None:
+    audit = make_audit(tmp_path / "audit")
+    audit.authenticated(Connect(AID, None, None, "192.0.2.1"), Allow(Bench().grant(), possession), 0.0)
+    audit.flush()
+    assert lines(audit.path)[0]["possession"] == possession.value
 
 
 @pytest.mark.parametrize(("draw", "written"), [(0.09, 1), (0.1, 0)])

@@ -8,7 +8,7 @@ from authplugin.topics.template import Templates
 
 
 def grant(clock: FakeClock, seconds: float = 100.0, digest: bytes = b"d") -> Grant:
-    return Grant("a", "d", "i", "k", clock.now() + seconds, digest, None, Templates((), ()))
+    return Grant("a", "d", "i", "k", clock.now() + seconds, digest, b"", Templates((), ()))
 
 
 class Table(Sessions):

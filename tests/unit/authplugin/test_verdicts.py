@@ -11,7 +11,7 @@ RIGHTS = Templates((), ())
 
 
 def grant(digest: bytes = b"d", expires: float = 1000.0) -> Grant:
-    return Grant("a", "d", "i", "k", expires, digest, None, RIGHTS)
+    return Grant("a", "d", "i", "k", expires, digest, b"", RIGHTS)
 
 
 def test_a_verified_token_is_found_until_exp_and_leeway() -> None:

@@ -97,24 +97,6 @@ def test_asset_is_checked_on_its_own() -> None:
         assert refused.value.reason is reason
 
 
-@pytest.mark.parametrize(
-    "jwk",
-    [{}, {"kty": "oct", "k": "AAAA"}, {"kty": "RSA", "n": "AQAB", "e": "AQAB", "d": "AQAB"}, "x", None, []],
-)
-def test_bound_key_that_is_no_public_key_is_refused(jwk: object) -> None:
-    with pytest.raises(Refused) as refused:
-        _ = claims(cnf={"jwk": jwk}).key_thumbprint
-    assert refused.value.reason is Reason.CLAIMS_MALFORMED
-
-
-@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
-def test_bound_key_is_named_by_its_thumbprint(algorithm: str) -> None:
-    jwk = {name: value for name, value in mint(algorithm).jwk().items() if name != "alg"}
-    assert (
-        claims(cnf={"jwk": jwk}).key_thumbprint == claims(cnf={"jwk": {**jwk, "kid": "other"}}).key_thumbprint
-    )
-
-
 @given(st.text())
 def test_safe_asset_id_is_one_plain_topic_level(value: str) -> None:
     if is_asset_id(value):

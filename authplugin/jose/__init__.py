@@ -1,5 +1,1 @@
 """Tokens and keys, as pure functions: bytes in, values or a `Refused` out; no I/O, no clock, no state."""
-
-from authplugin.jose.verify import verify_jws
-
-__all__ = ["verify_jws"]

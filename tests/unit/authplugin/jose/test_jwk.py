@@ -15,9 +15,9 @@ from joserfc.jwk import import_key
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from authplugin.errors import KeySetError, Reason, Refused
-from authplugin.jose import verify_jws
 from authplugin.jose.jwk import MAX_KEYS, Unfit, UnfitKeyError, admit, admit_set, thumbprint
 from authplugin.jose.roca import has_fingerprint
+from authplugin.jose.verify import verify_jws
 from authplugin.testing.mint import base64url
 from tests.support.mints import mint
 

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from authplugin.errors import Reason, Refused
-from authplugin.jose import verify_jws
 from authplugin.jose.jwk import admit
+from authplugin.jose.verify import verify_jws
 from authplugin.testing import TokenMint
 from authplugin.testing.mint import base64url
 from tests.support.mints import mint

@@ -1,7 +1,6 @@
 """The words of the gate: what a broker asks, and the two answers there are."""
 
 import base64
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -26,8 +25,7 @@ class Possession(StrEnum):
     CERTIFICATE = "certificate"
 
 
-@dataclass(frozen=True, slots=True)
-class Connect:
+class Connect(msgspec.Struct, frozen=True, gc=False):
     """A client asks to be let in.
 
     Attributes:
@@ -41,10 +39,14 @@ class Connect:
     """
 
     client_id: str
-    username: str | None = field(repr=False)
-    password: bytes | None = field(repr=False)
+    username: str | None
+    password: bytes | None
     address: str
-    certificate: bytes | None = field(default=None, repr=False)
+    certificate: bytes | None = None
+
+    def __repr__(self) -> str:
+        """Who asks from where; never what may hold a token."""
+        return f"Connect(client_id={self.client_id!r}, address={self.address!r})"
 
 
 class TopicRights(Protocol):
@@ -109,16 +111,14 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
         return self.rights.subscribe_filters(self.asset_id)
 
 
-@dataclass(frozen=True, slots=True)
-class Allow:
+class Allow(msgspec.Struct, frozen=True, gc=False):
     """Yes: the grant says to what, ``possession`` whether the client has shown that it holds the key."""
 
     grant: Grant
     possession: Possession = Possession.NONE
 
 
-@dataclass(frozen=True, slots=True)
-class Deny:
+class Deny(msgspec.Struct, frozen=True, gc=False):
     """No: the reason says why; ``detail`` helps a person and holds no secret."""
 
     reason: Reason

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Sees that the programs which do not come from PyPI are here, and gets them from Debian where it may.
 #   deploy/system.sh demo    Mosquitto, a C compiler, the shared library of this Python
-#   deploy/system.sh test    the same; in CI also Java, Maven, Chromium and Prometheus
+#   deploy/system.sh test    the same; in CI also Java, Maven, Chromium, Prometheus and OpenSSL's headers
+#   deploy/system.sh bench   the same as demo, and OpenSSL with its headers, for the plugin in C to compare with
+#   deploy/system.sh broker  the same as demo, and what Mosquitto itself is built with
 set -euo pipefail
 
 purpose=$1
@@ -16,6 +18,10 @@ want() { # want COMMAND PACKAGE…
 
 want mosquitto mosquitto
 want cc gcc libc6-dev
+# Its topic matcher is what ours is compared with; Debian's mosquitto brings it, other builds may not.
+if [ "$purpose" = test ] && ! ldconfig -p | grep 'libmosquitto\.so\.1 ' >/dev/null; then
+  packages+=(libmosquitto1)
+fi
 # Debian's python3 carries its interpreter inside the program; the broker needs it as a library.
 packages+=($(.venv/bin/python - <<'PYTHON'
 import pathlib
@@ -28,7 +34,21 @@ if ".so" in name and not any((pathlib.Path(place) / name).exists() for place in 
     print(f"libpython{sys.version_info.major}.{sys.version_info.minor}")
 PYTHON
 ))
+want_openssl() {
+  want openssl openssl
+  [ -e /usr/include/openssl/evp.h ] || packages+=(libssl-dev)
+}
+case $purpose in
+  bench) want_openssl ;;
+  broker)
+    want_openssl
+    want cmake cmake
+    want make make
+    [ -e /usr/include/cjson/cJSON.h ] || packages+=(libcjson-dev)
+    ;;
+esac
 if [ "$purpose" = test ] && [ -n "${CI:-}" ]; then
+  want_openssl
   want java default-jre-headless
   want mvn maven
   want chromium chromium

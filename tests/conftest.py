@@ -1,8 +1,10 @@
 """What the tests stand on: servers that must be there, and what was not run when they are not."""
 
+import ctypes.util
 import os
 import shutil
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 from xdist.remote import Producer
@@ -12,12 +14,17 @@ from xdist.scheduler import LoadScopeScheduling
 PROGRAMS = {
     "cc": "gcc libc6-dev",
     "mosquitto": "mosquitto",
+    "libmosquitto": "libmosquitto1",
     "java": "default-jre-headless",
     "maven": "maven",
     "chromium": "chromium chromium-driver",
     "prometheus": "prometheus",
+    "openssl": "openssl libssl-dev",
 }
 _COMMANDS = {"maven": "mvn", "chromium": "chromedriver"}
+#: What no command shows to be there.
+_FILES = {"openssl": Path("/usr/include/openssl/evp.h")}
+_LIBRARIES = {"libmosquitto": "mosquitto"}
 # Debian keeps the broker outside an ordinary user's PATH.
 _PATH = os.environ.get("PATH", "") + os.pathsep + "/usr/sbin" + os.pathsep + "/sbin"
 
@@ -63,7 +70,13 @@ def _missing(item: pytest.Item) -> list[str]:
     for name in wanted:
         if name not in PROGRAMS:
             raise pytest.UsageError(f"{item.nodeid}: needs({name!r}) is not one of {sorted(PROGRAMS)}")
-    return [name for name in wanted if shutil.which(_COMMANDS.get(name, name), path=_PATH) is None]
+    return [name for name in wanted if not _is_here(name)]
+
+
+def _is_here(name: str) -> bool:
+    if name in _LIBRARIES:
+        return ctypes.util.find_library(_LIBRARIES[name]) is not None
+    return shutil.which(_COMMANDS.get(name, name), path=_PATH) is not None
 
 
 @pytest.hookimpl(tryfirst=True)

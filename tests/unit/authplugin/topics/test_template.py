@@ -30,6 +30,8 @@ def test_the_defaults_are_the_topics_of_the_protocol() -> None:
         ("assets/{aid}/{aid}", "one whole level"),
         ("assets/x{aid}/a", "one whole level"),
         ("assets/{aid}/{metric}", "braces"),
+        ("assets/{aid}/{", "braces"),
+        ("}/{aid}/a", "braces"),
         ("assets/{aid}/a#", "not alone"),
         ("assets/{aid}/\n", "control character"),
         ("$SYS/{aid}", "begins with"),
@@ -48,3 +50,15 @@ def test_templates_where_an_odd_asset_id_reaches_into_anothers_topics_are_refuse
 
 def test_templates_with_the_id_in_different_levels_may_stand_apart() -> None:
     check_apart(templates(("assets/{aid}/status", "fleet/north/{aid}"), ("assets/{aid}/#",)))
+
+
+def test_a_template_may_be_the_id_alone() -> None:
+    assert compile_template("{aid}").fill("x") == "x"
+
+
+def test_templates_cannot_be_changed_once_compiled() -> None:
+    compiled = templates(PUBLISH, SUBSCRIBE)
+    for value, name in ((compiled, "publish"), (compiled.publish[0], "head")):
+        with pytest.raises(AttributeError):
+            setattr(value, name, ())
+        assert not hasattr(value, "__dict__")

@@ -1,26 +1,31 @@
 """Fifty devices: each registers, connects with its token as MQTT password, and streams its machine's life."""
 
 import asyncio
+import functools
 import itertools
 import json
 import random
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Never
+from dataclasses import asdict, astuple, dataclass
 
 import aiomqtt
 
-from deploy.demo.machine import Fault, Machine
-from deploy.demo.registration import (
-    Client,
-    Identity,
-    Registered,
-    exchange,
+from authplugin.client import (
+    ONLINE,
+    ClientCredentials,
+    Credentials,
+    ExchangeError,
+    Login,
+    Registration,
+    TokenSource,
+    Topics,
     get_access_token,
     make_key,
+    register,
 )
+from deploy.demo.machine import Fault, Machine
 
 PERIOD_SECONDS = 1.0
 """How often a device reports."""
@@ -36,21 +41,26 @@ _RECONNECT_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """One device: who it is, and what will go wrong with its machine."""
+    """One device: who it is, and what will go wrong with its machine.
 
-    registered: Registered
+    Attributes:
+        asset_id: the form of 18 characters.
+        name: its asset's name, for people.
+        registration: what it says of itself at the issuer.
+        tokens: its token, and each that comes after it.
+    """
+
+    asset_id: str
+    name: str
+    registration: Registration
+    tokens: TokenSource
     fault: Fault
     seed: int
 
     @property
-    def asset_id(self) -> str:
-        """The form of 18 characters."""
-        return self.registered.asset_id
-
-    @property
-    def name(self) -> str:
-        """Its asset's name, for people."""
-        return self.registered.identity.name
+    def token(self) -> str:
+        """The token at hand; a new one when it is due."""
+        return self.tokens.current().token
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +89,7 @@ class Fleet:
         self,
         *,
         issuer: str,
-        client: Client,
+        client: ClientCredentials,
         broker: tuple[str, int],
         faults: Sequence[Fault] = (Fault.OVERHEATING, Fault.SILENT, Fault.RUNNING_LOW, Fault.SUPPLY_LOW),
         size: int = 50,
@@ -107,22 +117,23 @@ class Fleet:
             progress: called with how many are registered.
 
         Raises:
-            RegistrationError: the issuer refused one.
+            ExchangeError: the issuer refused one.
         """
-        answer = await asyncio.to_thread(get_access_token, self._issuer, self._client)
-        access_token = str(answer["access_token"])
+        access_token = await asyncio.to_thread(self._access_token)
         gate = asyncio.Semaphore(_REGISTERING_AT_ONCE)
         done = 0
 
         async def register_one(number: int) -> Device:
             nonlocal done
             async with gate:
-                identity = await asyncio.to_thread(self._identity, number)
-                registered = await asyncio.to_thread(exchange, self._issuer, access_token, identity)
+                name, registration = await asyncio.to_thread(self._registration, number)
+                credentials = await asyncio.to_thread(register, self._issuer, access_token, registration)
             done += 1
             progress(done)
             fault = self._faults[number] if number < len(self._faults) else Fault.NONE
-            return Device(registered, fault, self._seed * 1_000 + number)
+            tokens = TokenSource(functools.partial(self._renew, registration), credentials)
+            seed = self._seed * 1_000 + number
+            return Device(credentials.asset_id, name, registration, tokens, fault, seed)
 
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(register_one(number)) for number in range(self._size)]
@@ -146,10 +157,13 @@ class Fleet:
         sequence = itertools.count(1)
         while True:
             try:
+                await asyncio.to_thread(device.tokens.current)
                 async with self.connect(device) as client:
                     self.connected.add(device.asset_id)
                     await self._report(client, device, machine, sequence)
-            except aiomqtt.MqttError as error:
+                heed_cancellation()
+                continue  # with the next token
+            except (aiomqtt.MqttError, ExchangeError) as error:
                 self.errors[device.asset_id] = str(error)
             finally:
                 self.connected.discard(device.asset_id)
@@ -158,39 +172,41 @@ class Fleet:
 
     def connect(self, device: Device) -> aiomqtt.Client:
         """The device's connection: client id and user name are the asset id, the password is the token."""
+        login = Login.of(device.tokens.current())
         return aiomqtt.Client(
             *self.broker,
-            identifier=device.asset_id,
-            username=device.asset_id,
-            password=device.registered.token,
+            identifier=login.client_id,
+            username=login.username,
+            password=login.password,
             protocol=aiomqtt.ProtocolVersion.V5,
-            will=aiomqtt.Will(f"assets/{device.asset_id}/status", b"offline", qos=1, retain=True),
+            will=aiomqtt.Will(*astuple(login.will)),
             keepalive=20,
             timeout=10,
         )
 
     async def _report(
         self, client: aiomqtt.Client, device: Device, machine: Machine, sequence: Iterator[int]
-    ) -> Never:
-        """Report each period until the machine falls silent, which ends it.
+    ) -> None:
+        """Report each period until the next token is due, or the machine falls silent.
 
         Silence is of the machine, not of the line: the connection stays, as it does when a cable is cut.
         """
-        prefix = f"assets/{device.asset_id}"
-        await client.publish(f"{prefix}/status", b"online", qos=1, retain=True)
+        topics = Topics(device.asset_id)
+        await client.publish(topics.status, ONLINE, qos=1, retain=True)
         due = time.monotonic()
-        while True:
+        while device.tokens.wait_seconds() > 0:
             heed_cancellation()
             reading = machine.advance(PERIOD_SECONDS)
             if machine.failing and device.fault is Fault.SILENT:
-                await asyncio.Event().wait()
+                await asyncio.sleep(device.tokens.wait_seconds())
+                return
             if machine.failing and device.fault is Fault.SUPPLY_LOW and not self.signals:
                 at = int(time.time() * 1000)
                 event = {
                     "ts": at,
                     "data": {"supply": "toner", "cartridge": "black", "remaining": reading.toner},
                 }
-                await client.publish(f"{prefix}/events/supply_low", json.dumps(event), qos=1)
+                await client.publish(topics.event("supply_low"), json.dumps(event), qos=1)
                 self.signals.append(Signal(device.asset_id, "supply_low", at))
             at = int(time.time() * 1000)
             metrics = {
@@ -198,22 +214,27 @@ class Fleet:
                 for name, value in asdict(reading).items()
             }
             message = {"ts": at, "seq": next(sequence), "metrics": metrics}
-            await client.publish(f"{prefix}/telemetry", json.dumps(message), qos=1)
+            await client.publish(topics.telemetry(), json.dumps(message), qos=1)
             self.last_sample[device.asset_id] = at
             self.published += 1
             due += PERIOD_SECONDS
             await asyncio.sleep(max(0.0, due - time.monotonic()))
 
-    def _identity(self, number: int) -> Identity:
+    def _access_token(self) -> str:
+        return str(get_access_token(self._issuer, self._client)["access_token"])
+
+    def _renew(self, registration: Registration) -> Credentials:
+        return register(self._issuer, self._access_token(), registration)
+
+    def _registration(self, number: int) -> tuple[str, Registration]:
         chance = random.Random(self._seed * 1_000 + number)
-        return Identity(
-            device_id=str(uuid.UUID(int=chance.getrandbits(128), version=4)),
-            serial=f"PL-{chance.randrange(10**6):06d}-{number:03d}",
-            name=f"Press {number + 1:02d}",
-            attributes={"Model": chance.choice(_MODELS), "Site": chance.choice(_SITES), "Firmware": "4.2.1"},
-            account_id=f"001AB00000{number % 7:05d}",
-            key=make_key(),
-        )
+        name = f"Press {number + 1:02d}"
+        device_id = str(uuid.UUID(int=chance.getrandbits(128), version=4))
+        serial = f"PL-{chance.randrange(10**6):06d}-{number:03d}"
+        attributes = {"Model": chance.choice(_MODELS), "Site": chance.choice(_SITES), "Firmware": "4.2.1"}
+        asset = {"Name": name, "SerialNumber": serial, "AccountId": f"001AB00000{number % 7:05d}"}
+        # RSA of 2048 bits, as in the vendor's sample.
+        return name, Registration(device_id, make_key("RS256"), name, asset, attributes)
 
 
 def heed_cancellation() -> None:

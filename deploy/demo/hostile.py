@@ -20,10 +20,10 @@ from jwt import PyJWK
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
+from authplugin.client import ClientCredentials, get_access_token, register
 from authplugin.errors import Reason
 from authplugin.testing import TokenMint
 from deploy.demo.fleet import Device
-from deploy.demo.registration import Client, exchange, get_access_token
 
 _TIMEOUT_SECONDS = 10.0
 
@@ -68,7 +68,9 @@ class Hostile:
         audience: what the gate requires in ``aud``.
     """
 
-    def __init__(self, *, issuer: str, client: Client, broker: tuple[str, int], audience: str) -> None:
+    def __init__(
+        self, *, issuer: str, client: ClientCredentials, broker: tuple[str, int], audience: str
+    ) -> None:
         self._issuer = issuer
         self._client = client
         self._broker = broker
@@ -85,18 +87,18 @@ class Hostile:
             yield await asyncio.to_thread(self._make, attempt)
 
     def _prepare(self, attacker: Device, victim: Device) -> list[Attempt]:
-        answer = get_access_token(self._issuer, self._client, "openid")
+        answer = get_access_token(self._issuer, self._client, scope="openid")
         access_token = str(answer["access_token"])
         keys = _get_json(self._issuer, "/id/keys")["keys"]
-        (key, *_) = [key for key in keys if key["kid"] == _kid(attacker.registered.token)]
+        (key, *_) = [key for key in keys if key["kid"] == _kid(attacker.token)]
         pem = PyJWK(key).key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         mint = TokenMint(self._issuer, self._audience, kid=key["kid"])
-        aim = {"aid": victim.asset_id, "did": victim.registered.identity.device_id}
-        good = attacker.registered.token.encode()
+        aim = {"aid": victim.asset_id, "did": victim.registration.device_id}
+        good = attacker.token.encode()
         own, other = attacker.asset_id, victim.asset_id
 
         def genuine(**extra: str) -> bytes:
-            return exchange(self._issuer, access_token, attacker.registered.identity, **extra).token.encode()
+            return register(self._issuer, access_token, attacker.registration, extra=extra).token.encode()
 
         forged: list[tuple[str, Reason, Callable[[], bytes]]] = [
             ("a token that ended", Reason.EXPIRED, lambda: genuine(validity="-120")),

@@ -12,8 +12,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from authplugin.client import ClientCredentials
 from deploy.demo.processes import Program, free_ports
-from deploy.demo.registration import Client
 
 AUDIENCE = "https://ingest.example.com"
 #: The bridge's name at the broker: no asset id can have that form.
@@ -68,11 +68,11 @@ class Installation:
             "worker": f"http://127.0.0.1:{self.worker_metrics_port}/metrics",
         }
 
-    def client(self) -> Client:
+    def client(self) -> ClientCredentials:
         """The application that registers devices; its secret is made here."""
         secret = secrets.token_urlsafe(32)
         self._secret("client-secret", secret + "\n")
-        return Client(_CLIENT_ID, secret)
+        return ClientCredentials(_CLIENT_ID, secret)
 
     def issuer(self, bootstrap: str) -> Program:
         """The development issuer, which publishes its events to that Kafka; `client` comes before it."""

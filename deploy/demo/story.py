@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Self
 
+from authplugin.client import ClientCredentials
 from deploy.demo import checks, installation
 from deploy.demo.casebook import Entry
 from deploy.demo.claims import CASES, DEVICES, hostile
@@ -21,7 +22,6 @@ from deploy.demo.metrics import scrape
 from deploy.demo.page.board import Board
 from deploy.demo.page.server import serve
 from deploy.demo.processes import Supervisor
-from deploy.demo.registration import Client
 from deploy.demo.status import MEANINGS, keep_fresh, limits, refusals
 from deploy.demo.topics import following
 from deploy.demo.witness import CASES as CASES_TOPIC
@@ -84,7 +84,7 @@ class Story:
         self._tasks: list[asyncio.Task[None]] = []
         self._stack = AsyncExitStack()
         self._fleet: Fleet
-        self._client: Client
+        self._client: ClientCredentials
         self._issuer = self._kafka = self._page = ""
 
     async def __aenter__(self) -> Self:

@@ -13,6 +13,7 @@ from pathlib import Path
 import aiomqtt
 import pytest
 
+from authplugin.client import ClientCredentials, ExchangeError, get_access_token, register
 from deploy.demo import installation
 from deploy.demo.fleet import Device, Fleet
 from deploy.demo.hostile import Answer, Hostile
@@ -20,14 +21,13 @@ from deploy.demo.installation import AUDIENCE, BRIDGE, Installation
 from deploy.demo.machine import Fault
 from deploy.demo.metrics import scrape
 from deploy.demo.processes import Supervisor
-from deploy.demo.registration import Client, RegistrationError, exchange, get_access_token
 from deploy.demo.status import refusals
 from tests.support.contracts import holds
 from tests.support.issuer import SECRET, run_issuer
 
 pytestmark = pytest.mark.needs("mosquitto", "cc")
 
-CLIENT = Client("demo", SECRET)
+CLIENT = ClientCredentials("demo", SECRET)
 SECONDS = 20.0
 
 
@@ -204,6 +204,32 @@ def test_a_device_whose_link_breaks_connects_again_and_goes_on_counting(told: To
     told(story)
 
 
+def test_a_device_whose_token_is_due_goes_on_with_the_next_one_and_no_sample_is_missing(told: Told) -> None:
+    async def story(place: Place) -> None:
+        fleet = place.fleet(1)
+        (device,) = await fleet.register()
+        first = device.token
+        before = (await scrape(place.metrics)).total("authplugin_decisions_total", outcome="allowed")
+        sequence: list[int] = []
+
+        def enough(messages: list[tuple[str, bytes]]) -> bool:
+            topic, payload = messages[-1]
+            if topic == f"assets/{device.asset_id}/telemetry":
+                sequence.append(json.loads(payload)["seq"])
+                if len(sequence) == 2:
+                    device.tokens.drop()
+            return len(sequence) >= 4
+
+        await heard(place, fleet, enough)
+        assert sequence == [1, 2, 3, 4]
+        assert fleet.errors == {}
+        assert device.token != first
+        after = (await scrape(place.metrics)).total("authplugin_decisions_total", outcome="allowed")
+        assert after - before >= 2
+
+    told(story)
+
+
 def test_every_hostile_attempt_is_refused_for_its_own_reason_and_nobody_is_disturbed(told: Told) -> None:
     async def story(place: Place) -> None:
         fleet = place.fleet(2)
@@ -233,22 +259,22 @@ async def attempts(place: Place, attacker: Device, victim: Device) -> list[tuple
 
 
 def test_an_issuer_that_refuses_is_told_without_the_secret(issuer: str) -> None:
-    with pytest.raises(RegistrationError, match="invalid_client") as refused:
-        get_access_token(issuer, Client("demo", "not the secret"))
+    with pytest.raises(ExchangeError, match="invalid_client") as refused:
+        get_access_token(issuer, ClientCredentials("demo", "not the secret"))
     assert "not the secret" not in str(refused.value)
 
 
 def test_a_stranger_with_a_made_up_access_token_gets_no_asset_token(issuer: str) -> None:
     fleet = Fleet(issuer=issuer, client=CLIENT, broker=("127.0.0.1", 1), size=1)
     (device,) = asyncio.run(fleet.register())
-    with pytest.raises(RegistrationError, match="invalid_grant"):
-        exchange(issuer, device.registered.token, device.registered.identity)
+    with pytest.raises(ExchangeError, match="invalid_grant"):
+        register(issuer, device.token, device.registration)
 
 
 def test_neither_token_nor_key_nor_secret_shows_in_a_representation(issuer: str) -> None:
     fleet = Fleet(issuer=issuer, client=CLIENT, broker=("127.0.0.1", 1), size=1)
     (device,) = asyncio.run(fleet.register())
     text = repr(device) + repr(CLIENT)
-    assert device.registered.token not in text
+    assert device.token not in text
     assert "RSAPrivateKey" not in text
     assert SECRET not in text

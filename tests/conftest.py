@@ -76,6 +76,8 @@ def _missing(item: pytest.Item) -> list[str]:
 def _is_here(name: str) -> bool:
     if name in _LIBRARIES:
         return ctypes.util.find_library(_LIBRARIES[name]) is not None
+    if name in _FILES and not _FILES[name].exists():
+        return False
     return shutil.which(_COMMANDS.get(name, name), path=_PATH) is not None
 
 

@@ -13,13 +13,16 @@ import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from tests.support.mqtt import Client
 from tests.support.ports import free_port
 
 DEADLINE = 15.0
+
+#: The broker that tests run: another one than the distribution's, when the environment names it.
+PROGRAM = os.environ.get("ASSETGATE_TEST_MOSQUITTO") or "mosquitto"
 
 
 def write_passwords(file: Path, accounts: Iterable[tuple[str, str]]) -> None:
@@ -36,14 +39,23 @@ class Mosquitto:
         folder: for its configuration, log and database.
         lines: of its configuration, after ``user`` and before the listener.
         environment: variables on top of this process's own.
+        log_types: what the broker logs.
     """
 
-    def __init__(self, folder: Path, lines: str = "", *, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        lines: str = "",
+        *,
+        environment: dict[str, str] | None = None,
+        log_types: Sequence[str] = ("all",),
+    ) -> None:
         self.folder = folder
         self.port = free_port()
         self.file = folder / "mosquitto.conf"
         self.log_file = folder / "mosquitto.log"
         self._environment = environment or {}
+        self._log_types = log_types
         self._process: subprocess.Popen[bytes] | None = None
         self.write(lines)
 
@@ -51,7 +63,8 @@ class Mosquitto:
         """Write the configuration; the broker reads it at its start or at `reload`."""
         user = "user root\n" if os.geteuid() == 0 else ""
         # Bare errors and notices on stderr; the plugin's lines are among them.
-        head = f"{user}log_dest stderr\nlog_type all\npersistence_location {self.folder}/\n"
+        types = "".join(f"log_type {each}\n" for each in self._log_types)
+        head = f"{user}log_dest stderr\n{types}persistence_location {self.folder}/\n"
         self.file.write_text(f"{head}{lines}\nlistener {self.port} 127.0.0.1\n")
 
     @property
@@ -95,7 +108,7 @@ class Mosquitto:
     def _launch(self) -> None:
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
-                [shutil.which("mosquitto") or "mosquitto", "-c", str(self.file)],
+                [shutil.which(PROGRAM) or PROGRAM, "-c", str(self.file)],
                 stdout=log,
                 stderr=log,
                 env=os.environ | self._environment,

@@ -1,29 +1,39 @@
 """The audit: one JSON line a decision, written by a thread of its own.
 
-A decision only puts a line into a bounded queue. When the disk is slow or full, lines are dropped
-and counted, and the next line that can be written says how many: an audit must never stop a broker.
-User names are not written, for some put their token there, and client ids are cut for the same reason.
+A decision only puts a line into a bounded queue; the thread encodes and writes what waits, many
+lines at once. When the disk is slow or full, lines are dropped and counted, and the next line that
+can be written says how many: an audit must never stop a broker. A flood of refusals is summed, one
+line a reason and second, for it must not fill the disk either. User names are not written, for some
+put their token there, and client ids are cut for the same reason.
 """
 
-import contextlib
 import logging
-import os
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import repeat
 from pathlib import Path
 
 import msgspec
 
+from authplugin.auditfile import AuditFile
 from authplugin.clock import Clock
 from authplugin.model import Action, Allow, Connect, Decision, Grant, Possession
 
 QUEUE = 10_000
 """Most lines that wait; some 4 MB."""
 
+WAKE = 1_000
+"""Lines that wait before the thread is woken ahead of its time."""
+
+REFUSED_PER_SECOND = 100
+"""Refusals written one by one in one second; the rest of that second is summed."""
+
 _SHOWN = 64
+_NOT_SHOWN = Possession.NONE
 
 _LOG = logging.getLogger(__name__)
+_encode_lines = msgspec.json.Encoder().encode_lines
 
 
 class Line(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -45,7 +55,7 @@ class Line(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         address: the peer's address.
         topic: the topic or filter, at most 64 characters of it.
         us: microseconds the decision took.
-        count: lines dropped before this one.
+        count: decisions that this line stands for, or lines dropped before it.
     """
 
     ts: int
@@ -70,7 +80,7 @@ class Audit:
     """An `authplugin.gate.Observer` that writes JSON lines to a file.
 
     Args:
-        path: file to append to; made with mode 0600.
+        file: what the lines are appended to.
         clock: for the lines' times.
         flush_seconds: most time a line waits.
         sample_allowed: share of the allowed connects that are written; allowed topics never are.
@@ -79,71 +89,87 @@ class Audit:
 
     def __init__(
         self,
-        path: Path,
+        file: AuditFile,
         *,
         clock: Clock,
         flush_seconds: float,
         sample_allowed: float,
         draw: Callable[[], float],
     ) -> None:
-        self.path = path
-        self.dropped = 0
-        self._clock = clock
+        self._file = file
+        self._now = clock.now
         self._flush_seconds = flush_seconds
         self._sample = sample_allowed
         self._draw = draw
-        self._encode = msgspec.json.Encoder().encode
-        self._queue: deque[bytes] = deque()
-        self._stopping = threading.Event()
+        self._queue: deque[Line] = deque()
+        self._put = self._queue.append
+        # Written by the decisions' thread alone, what follows by the writer's alone: no lock.
+        self._overflowed = 0
+        self._lost = 0
+        self._told = 0
+        self._second = 0
+        self._refused = 0
+        self._sums: dict[tuple[str, str], int] = {}
+        self._error = ""
+        self._woken = threading.Event()
+        self._stopping = False
         self._thread: threading.Thread | None = None
+
+    @property
+    def path(self) -> Path:
+        """The file in use."""
+        return self._file.path
+
+    @property
+    def dropped(self) -> int:
+        """Lines that never reached the file, since the start."""
+        return self._overflowed + self._lost
 
     def authenticated(self, connect: Connect, decision: Decision, seconds: float) -> None:
         """Note a connect."""
-        ts = int(self._clock.now() * 1000)
-        client = connect.client_id[:_SHOWN]
-        us = int(seconds * 1e6)
         if isinstance(decision, Allow):
             if self._sample < 1.0 and self._draw() >= self._sample:
                 return
             grant = decision.grant
-            self._put(
-                Line(
-                    ts,
-                    "connect",
-                    "allowed",
-                    asset=grant.asset_id,
-                    device=grant.device_id,
-                    issuer=grant.issuer,
-                    kid=grant.kid,
-                    digest=grant.token_digest,
-                    possession="" if decision.possession is Possession.NONE else decision.possession.value,
-                    client=client,
-                    address=connect.address,
-                    us=us,
-                )
+            possession = decision.possession
+            line = Line(
+                int(self._now() * 1000.0),
+                "connect",
+                "allowed",
+                "",
+                "",
+                grant.asset_id,
+                grant.device_id,
+                grant.issuer,
+                grant.kid,
+                grant.digest[:8].hex(),
+                "" if possession is _NOT_SHOWN else possession,
+                connect.client_id[:_SHOWN],
+                connect.address,
+                "",
+                int(seconds * 1e6),
             )
         else:
-            self._put(
-                Line(
-                    ts,
-                    "connect",
-                    "refused",
-                    decision.reason,
-                    decision.detail,
-                    client=client,
-                    address=connect.address,
-                    us=us,
-                )
+            line = Line(
+                int(self._now() * 1000.0),
+                "connect",
+                "refused",
+                decision.reason,
+                decision.detail,
+                client=connect.client_id[:_SHOWN],
+                address=connect.address,
+                us=int(seconds * 1e6),
             )
+        self._wait(line)
 
     def authorized(self, grant: Grant, action: Action, topic: str, decision: Decision) -> None:
         """Note a refused topic."""
         if isinstance(decision, Allow):
             return
-        self._put(
+        self._wait(
             Line(
-                int(self._clock.now() * 1000),
-                action.value,
+                int(self._now() * 1000.0),
+                action,
                 "refused",
                 decision.reason,
                 decision.detail,
@@ -164,43 +190,106 @@ class Audit:
 
     def stop(self, timeout: float) -> None:
         """Write what waits and end the thread, within ``timeout`` seconds."""
-        self._stopping.set()
+        self._stopping = True
+        self._woken.set()
         if self._thread is not None:
             self._thread.join(timeout)
 
-    def flush(self) -> None:
-        """Write what waits, now; lines that cannot be written are dropped and counted."""
-        lines = []
-        with contextlib.suppress(IndexError):  # the queue is empty
-            while True:
-                lines.append(self._queue.popleft())
+    def flush(self, *, last: bool = False) -> None:
+        """Write what waits, now; for one thread at a time, which is the audit's own once it runs.
+
+        Args:
+            last: whether the sums of the second that still runs are written as well.
+        """
+        queue = self._queue
+        lines = [take() for take in repeat(queue.popleft, len(queue))]
+        lines = self._summed(lines)
+        if self._sums and (last or int(self._now()) > self._second):
+            lines += self._take_sums()
+        untold = self.dropped - self._told
+        if untold:
+            lines.insert(0, Line(int(self._now() * 1000), "dropped", count=untold))
         if not lines:
             return
-        dropped = self.dropped
-        if dropped:
-            lines.insert(0, self._encode(Line(int(self._clock.now() * 1000), "dropped", count=dropped)))
-        try:
-            self._append(b"\n".join(lines) + b"\n")
-        except OSError as error:
-            self.dropped += len(lines) - bool(dropped)
-            _LOG.warning("audit: %s: %s; %d lines dropped", self.path, error.strerror, self.dropped)
-        else:
-            self.dropped -= dropped
+        text = _encode(lines)
+        written = self._file.append(text)
+        kept = len(lines) if written == len(text) else text.count(b"\n", 0, written)
+        if kept:
+            self._told += untold
+        # The line about dropped ones is no decision.
+        self._lost += len(lines) - kept - (1 if untold and not kept else 0)
+        if self._file.error != self._error:
+            self._error = self._file.error
+            _LOG.warning(
+                "audit: %s: %s; %d lines dropped", self.path, self._error or "well again", self.dropped
+            )
 
-    def _put(self, line: Line) -> None:
-        if len(self._queue) >= QUEUE:
-            self.dropped += 1
+    def _wait(self, line: Line) -> None:
+        """Let a line wait for the thread; what is beyond the bound is dropped and counted."""
+        waiting = len(self._queue)
+        if waiting >= QUEUE:
+            self._overflowed += 1
             return
-        self._queue.append(self._encode(line))
+        self._put(line)
+        if waiting == WAKE:
+            self._woken.set()
 
-    def _append(self, text: bytes) -> None:
-        """Open anew each time, so that a rotated file is let go of by itself."""
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        with os.fdopen(os.open(self.path, flags, 0o600), "wb", buffering=0) as file:
-            while text:
-                text = text[file.write(text) :]
+    def _summed(self, lines: list[Line]) -> list[Line]:
+        """The lines, less the refusals beyond what one second may write."""
+        kept: list[Line] = []
+        for line in lines:
+            if line.outcome == "allowed":
+                kept.append(line)
+                continue
+            second = line.ts // 1000
+            if second != self._second:
+                kept += self._take_sums()
+                self._second = second
+                self._refused = 0
+            self._refused += 1
+            if self._refused <= REFUSED_PER_SECOND:
+                kept.append(line)
+            else:
+                kind = (line.event, line.reason)
+                self._sums[kind] = self._sums.get(kind, 0) + 1
+        return kept
+
+    def _take_sums(self) -> Iterable[Line]:
+        """One line a reason for what was summed."""
+        sums, self._sums = self._sums, {}
+        ts = self._second * 1000 + 999
+        return [Line(ts, event, "refused", reason, count=count) for (event, reason), count in sums.items()]
 
     def _run(self) -> None:
-        while not self._stopping.wait(self._flush_seconds):
-            self.flush()
-        self.flush()
+        while not self._stopping:
+            self._woken.wait(self._flush_seconds)
+            self._woken.clear()
+            self._flush_surely()
+        self._flush_surely(last=True)
+
+    def _flush_surely(self, *, last: bool = False) -> None:
+        try:
+            self.flush(last=last)
+        except Exception as error:  # noqa: BLE001 - a thread that dies would end the audit in silence
+            _LOG.error("audit: unforeseen %s", type(error).__name__)
+
+
+def _encode(lines: list[Line]) -> bytes:
+    """The lines as JSON, each with its end.
+
+    A client's text that is not Unicode (a lone surrogate) is written with question marks, so that
+    it does not take the lines beside it with it.
+    """
+    try:
+        return _encode_lines(lines)
+    except UnicodeEncodeError:
+        return _encode_lines([_plain(line) for line in lines])
+
+
+def _plain(line: Line) -> Line:
+    texts = {
+        name: value.encode("utf-8", "replace").decode()
+        for name, value in msgspec.structs.asdict(line).items()
+        if isinstance(value, str)
+    }
+    return msgspec.structs.replace(line, **texts)

@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 
 from authplugin.audit import Audit
+from authplugin.auditfile import AuditFile
 from authplugin.clock import Clock
 from authplugin.errors import ConfigurationError
 from authplugin.gate import Gate
@@ -53,8 +54,9 @@ class Assembly:
         self._endpoint: Endpoint | None = None
         self._audit: Audit | None = None
         if settings.audit.file is not None:
+            audit = settings.audit
             self._audit = Audit(
-                Path(settings.audit.file),
+                AuditFile(Path(settings.audit.file), rotate_bytes=audit.rotate_bytes, keep=audit.keep_files),
                 clock=clock,
                 flush_seconds=settings.audit.flush_s,
                 sample_allowed=settings.audit.sample_allowed,

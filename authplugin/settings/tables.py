@@ -221,8 +221,24 @@ class AuditTable(Table, frozen=True, kw_only=True):
     ] = None
     flush_s: Annotated[float, _number("Most time a line waits in memory.", ge=0.1, le=60, unit="s")] = 1.0
     sample_allowed: Annotated[
-        float, _number("Share of the allowed connects that are written; refused ones all are.", ge=0, le=1)
+        float,
+        _number(
+            "Share of allowed connects that is written; refused ones are, 100 a second, the rest summed.",
+            ge=0,
+            le=1,
+        ),
     ] = 1.0
+    rotate_bytes: Annotated[
+        int,
+        _number(
+            "Size from which the file is moved to `<file>.1`; 0 leaves that to logrotate, which needs to tell"
+            " nobody.",
+            ge=0,
+            le=1 << 40,
+            unit="B",
+        ),
+    ] = 100_000_000
+    keep_files: Annotated[int, _number("Files kept besides the one in use.", ge=1, le=1000)] = 5
 
 
 class GateSettings(Table, frozen=True, kw_only=True):

@@ -1,19 +1,31 @@
 import json
 import stat
+import time
 from pathlib import Path
 
 import pytest
 
 from authplugin import audit as audit_module
-from authplugin.audit import Audit
+from authplugin.audit import REFUSED_PER_SECOND, Audit
+from authplugin.auditfile import AuditFile
 from authplugin.errors import Reason
 from authplugin.model import Action, Allow, Connect, Deny, Possession
 from authplugin.testing import FakeClock
 from tests.support.gates import AID, Bench
 
+CONNECT = Connect("c", None, b"x", "192.0.2.1")
 
-def make_audit(path: Path, *, sample: float = 1.0, draw: float = 0.5) -> Audit:
-    return Audit(path, clock=FakeClock(), flush_seconds=0.01, sample_allowed=sample, draw=lambda: draw)
+
+def make_audit(
+    path: Path, *, sample: float = 1.0, draw: float = 0.5, clock: FakeClock | None = None, wait: float = 0.01
+) -> Audit:
+    return Audit(
+        AuditFile(path),
+        clock=FakeClock() if clock is None else clock,
+        flush_seconds=wait,
+        sample_allowed=sample,
+        draw=lambda: draw,
+    )
 
 
 def lines(path: Path) -> list[dict[str, object]]:
@@ -89,7 +101,10 @@ def test_a_full_disk_costs_lines_and_says_how_many(tmp_path: Path) -> None:
     dropped, line = lines(audit.path)
     assert (dropped["event"], dropped["count"]) == ("dropped", 4)
     assert line["reason"] == "expired"
-    assert audit.dropped == 0
+    audit.authenticated(connect, Deny(Reason.EXPIRED), 0.0)
+    audit.flush()
+    assert len(lines(audit.path)) == 3
+    assert audit.dropped == 4
 
 
 def test_the_queue_is_bounded(tmp_path: Path) -> None:
@@ -117,3 +132,71 @@ def test_the_thread_writes_what_waits_before_it_ends(tmp_path: Path) -> None:
     audit.stop(10.0)
     audit.flush()
     assert len(lines(audit.path)) == 1
+
+
+def test_refusals_beyond_a_hundred_a_second_are_summed_by_reason(tmp_path: Path) -> None:
+    clock = FakeClock()
+    audit = make_audit(tmp_path / "audit", clock=clock)
+    grant = Bench().grant()
+    for _ in range(REFUSED_PER_SECOND):
+        audit.authenticated(CONNECT, Deny(Reason.MALFORMED, "why"), 0.0)
+    for _ in range(30):
+        audit.authenticated(CONNECT, Deny(Reason.EXPIRED), 0.0)
+    audit.flush()
+    for _ in range(20):
+        audit.authorized(grant, Action.PUBLISH, "t", Deny(Reason.TOPIC_DENIED))
+    audit.authenticated(CONNECT, Allow(grant), 0.0)
+    audit.flush()
+    *single, allowed = lines(audit.path)
+    assert [line["reason"] for line in single] == ["malformed"] * REFUSED_PER_SECOND
+    assert allowed["outcome"] == "allowed"
+    clock.advance(1.0)
+    audit.authenticated(CONNECT, Deny(Reason.EXPIRED, "one of the next second"), 0.0)
+    audit.flush()
+    expired, topics, following = lines(audit.path)[-3:]
+    assert (expired["event"], expired["reason"], expired["count"]) == ("connect", "expired", 30)
+    assert (topics["event"], topics["reason"], topics["count"]) == ("publish", "topic_denied", 20)
+    assert (following["detail"], "count" in following) == ("one of the next second", False)
+
+
+def test_what_was_summed_is_written_when_the_flood_ends(tmp_path: Path) -> None:
+    clock = FakeClock()
+    audit = make_audit(tmp_path / "audit", clock=clock)
+    for _ in range(REFUSED_PER_SECOND + 7):
+        audit.authenticated(CONNECT, Deny(Reason.EXPIRED), 0.0)
+    audit.flush()
+    assert len(lines(audit.path)) == REFUSED_PER_SECOND
+    clock.advance(1.0)
+    audit.flush()
+    assert lines(audit.path)[-1]["count"] == 7
+
+
+def test_what_was_summed_is_written_at_the_end(tmp_path: Path) -> None:
+    audit = make_audit(tmp_path / "audit")
+    audit.start()
+    for _ in range(REFUSED_PER_SECOND + 3):
+        audit.authenticated(CONNECT, Deny(Reason.EXPIRED), 0.0)
+    audit.stop(10.0)
+    assert lines(audit.path)[-1]["count"] == 3
+
+
+def test_many_lines_wake_the_thread_before_its_time(tmp_path: Path) -> None:
+    audit = make_audit(tmp_path / "audit", wait=3600.0)
+    audit.start()
+    allowed = Allow(Bench().grant())
+    for _ in range(audit_module.WAKE + 1):
+        audit.authenticated(CONNECT, allowed, 0.0)
+    deadline = time.monotonic() + 30.0
+    while not audit.path.exists() or not lines(audit.path):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    audit.stop(10.0)
+    assert len(lines(audit.path)) == audit_module.WAKE + 1
+
+
+def test_a_client_id_that_is_no_unicode_takes_no_line_with_it(tmp_path: Path) -> None:
+    audit = make_audit(tmp_path / "audit")
+    audit.authenticated(Connect("a\ud800b", None, b"x", "192.0.2.1"), Deny(Reason.EXPIRED), 0.0)
+    audit.authenticated(CONNECT, Deny(Reason.EXPIRED), 0.0)
+    audit.flush()
+    assert [line["client"] for line in lines(audit.path)] == ["a?b", "c"]

@@ -77,6 +77,7 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
             thumbprint of a key (RFC 7638), ``b"x"`` and the SHA-256 of a certificate (RFC 8705), or
             nothing.
         rights: the compiled topic templates, shared by all grants of one policy.
+        issued: ``iat``, else ``nbf``, seconds since the epoch; 0 when the token has neither.
     """
 
     asset_id: str
@@ -87,6 +88,7 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
     digest: bytes
     confirmation: bytes
     rights: TopicRights
+    issued: float = 0.0
 
     @property
     def token_digest(self) -> str:
@@ -119,10 +121,15 @@ class Allow(msgspec.Struct, frozen=True, gc=False):
 
 
 class Deny(msgspec.Struct, frozen=True, gc=False):
-    """No: the reason says why; ``detail`` helps a person and holds no secret."""
+    """No: the reason says why; ``detail`` helps a person and holds no secret.
+
+    ``grant`` is what the token would have allowed when its signature and claims held and something
+    else refused it, None when nothing about the client is verified.
+    """
 
     reason: Reason
     detail: str = ""
+    grant: Grant | None = None
 
 
 Decision = Allow | Deny

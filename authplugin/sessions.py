@@ -14,7 +14,7 @@ import msgspec
 
 from authplugin.clock import Clock
 from authplugin.errors import Reason
-from authplugin.model import Grant
+from authplugin.model import Grant, Possession
 
 
 class Session(msgspec.Struct, frozen=True, gc=False):
@@ -26,7 +26,10 @@ class Session(msgspec.Struct, frozen=True, gc=False):
             connection is not taken for the end of the one that took its client id over.
         grant: what it was let in with.
         ends: when it must go, on the monotonic clock.
-        generation: of the keys and policy that the grant was judged under.
+        generation: of the keys, policy and revocations that the grant was judged under.
+        address: the peer's address.
+        possession: how it showed that it holds its key.
+        opened: when it connected, seconds since the epoch.
     """
 
     client_id: str
@@ -34,6 +37,9 @@ class Session(msgspec.Struct, frozen=True, gc=False):
     grant: Grant
     ends: float
     generation: int
+    address: str = ""
+    possession: Possession = Possession.NONE
+    opened: float = 0.0
 
 
 class Kick(msgspec.Struct, frozen=True, gc=False):
@@ -46,20 +52,26 @@ class Kick(msgspec.Struct, frozen=True, gc=False):
 class Sessions:
     """The live sessions of one broker process.
 
-    For one thread, but for `kick`, which any thread may call.
+    For one thread, but for `kick` and `snapshot`, which any thread may call.
 
     Args:
         clock: both clocks are used: the wall's to read ``exp``, the other to wait for it.
         jitter: seconds to add to a session's end, drawn anew for each.
+        warning: seconds before its end at which a session is said to be `expiring`, 0 for never.
     """
 
-    def __init__(self, *, clock: Clock, jitter: Callable[[], float]) -> None:
+    def __init__(self, *, clock: Clock, jitter: Callable[[], float], warning: float = 0.0) -> None:
         self._clock = clock
         self._jitter = jitter
+        self._warning = warning
         self._live: dict[str, Session] = {}
-        # (end, client id, connection); entries of sessions that are gone are skipped when they come up.
+        # (end or the warning before it, client id, connection), one a session; entries of sessions
+        # that are gone are skipped when they come up.
         self._ends: list[tuple[float, str, int]] = []
         self._kicks: deque[tuple[str, Reason]] = deque()
+        self._expiring: list[Session] = []
+        # Why the door was asked to end a connection that has not ended yet.
+        self._leaving: dict[tuple[str, int], Reason] = {}
 
     def __len__(self) -> int:
         return len(self._live)
@@ -73,8 +85,20 @@ class Sessions:
         """The live session of a client id."""
         return self._live.get(client_id)
 
+    def snapshot(self) -> tuple[Session, ...]:
+        """The live sessions at one moment."""
+        return tuple(self._live.values())
+
     def open(
-        self, client_id: str, connection: int, grant: Grant, *, generation: int, leeway: float
+        self,
+        client_id: str,
+        connection: int,
+        grant: Grant,
+        *,
+        generation: int,
+        leeway: float,
+        address: str = "",
+        possession: Possession = Possession.NONE,
     ) -> Session | None:
         """Record a connection that was let in; again for the same connection renews its end.
 
@@ -82,22 +106,29 @@ class Sessions:
             client_id: MQTT client identifier as sent.
             connection: the door's own name of the connection, unique among live ones.
             grant: what it was let in with.
-            generation: of the keys and policy that the grant was judged under.
+            generation: of the keys, policy and revocations that the grant was judged under.
             leeway: seconds for which it may stay after the grant has expired.
+            address: the peer's address.
+            possession: how it showed that it holds its key.
 
         Returns:
             The session of another connection that this one takes over, None when there was none.
         """
-        remaining = grant.expires + leeway - self._clock.now()
-        ends = self._clock.monotonic() + remaining + self._jitter()
+        opened = self._clock.now()
+        monotonic = self._clock.monotonic()
+        ends = monotonic + grant.expires + leeway - opened + self._jitter()
         before = self._live.get(client_id)
-        if before is not None and before.connection == connection and before.grant.expires == grant.expires:
-            # Judged again: neither a clock set back nor new jitter may lengthen what has begun.
-            ends = min(ends, before.ends)
-        self._live[client_id] = Session(client_id, connection, grant, ends, generation)
-        heapq.heappush(self._ends, (ends, client_id, connection))
-        self._compact()
-        return before if before is not None and before.connection != connection else None
+        same = before is not None and before.connection == connection
+        if before is not None and same:
+            opened = before.opened
+            if before.grant.expires == grant.expires:
+                # Judged again: neither a clock set back nor new jitter may lengthen what has begun.
+                ends = min(ends, before.ends)
+        session = Session(client_id, connection, grant, ends, generation, address, possession, opened)
+        self._live[client_id] = session
+        heapq.heappush(self._ends, self._entry(session, monotonic))
+        self._compact(monotonic)
+        return None if same else before
 
     def close(self, client_id: str, connection: int) -> Session | None:
         """Forget a connection that ended.
@@ -128,16 +159,35 @@ class Sessions:
                 kicks[client_id] = Kick(session, reason)
         now = self._clock.monotonic()
         while self._ends and self._ends[0][0] <= now:
-            ends, client_id, _ = heapq.heappop(self._ends)
+            moment, client_id, connection = heapq.heappop(self._ends)
             session = self._live.get(client_id)
-            if session is not None and session.ends == ends:
+            if session is None or session.connection != connection:
+                continue
+            if session.ends == moment:
                 kicks.setdefault(client_id, Kick(session, Reason.EXPIRED))
+            elif session.ends - self._warning == moment:
+                self._expiring.append(session)
+                heapq.heappush(self._ends, (session.ends, client_id, connection))
+        for kick in kicks.values():
+            self._leaving[kick.session.client_id, kick.session.connection] = kick.reason
         return list(kicks.values())
 
-    def _compact(self) -> None:
+    def expiring(self) -> list[Session]:
+        """Take the sessions that `due` has found to end soon; each comes up once."""
+        expiring, self._expiring = self._expiring, []
+        return expiring
+
+    def leaving(self, session: Session) -> Reason | None:
+        """Take why the door was asked to end a session, None when it was not."""
+        return self._leaving.pop((session.client_id, session.connection), None)
+
+    def _entry(self, session: Session, now: float) -> tuple[float, str, int]:
+        """When the session comes up next."""
+        warning = session.ends - self._warning
+        return (warning if warning > now else session.ends), session.client_id, session.connection
+
+    def _compact(self, now: float) -> None:
         """Drop entries of sessions that are gone, before a client that reconnects often fills memory."""
         if len(self._ends) > 2 * len(self._live) + 1024:
-            self._ends = [
-                (session.ends, session.client_id, session.connection) for session in self._live.values()
-            ]
+            self._ends = [self._entry(session, now) for session in self._live.values()]
             heapq.heapify(self._ends)

@@ -29,9 +29,11 @@ LASTING = frozenset(
         Reason.DEVICE_MISSING,
         Reason.ASSET_UNSAFE,
         Reason.FOREIGN_ASSET,
+        Reason.ASSET_UNKNOWN,
+        Reason.REVOKED,
     }
 )
-"""Refusals that the same bytes earn again under the same keys and policy. ``key_unknown``,
+"""Refusals that the same bytes earn again under the same keys, policy and revocations. ``key_unknown``,
 ``keys_stale`` and ``not_yet_valid`` end by themselves; the form of a token is cheaper to judge
 again than to remember."""
 
@@ -41,7 +43,7 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         until: last moment it may be believed, seconds since the epoch.
-        generation: of the keys and policy it was judged under.
+        generation: of the keys, policy and revocations it was judged under.
         grant: what it allows.
     """
 
@@ -98,13 +100,34 @@ class VerdictCache:
         if verdict is None:
             self.misses += 1
             return None
-        if verdict.generation != generation or now >= verdict.until:
+        if verdict.generation != generation:
+            self.misses += 1
+            return None
+        if now >= verdict.until:
             del self._good[digest]
             self.misses += 1
             return None
         self._good.move_to_end(digest)
         self.hits += 1
         return verdict.grant
+
+    def find_since(self, digest: bytes, since: int, now: float) -> Grant | None:
+        """The grant of a token whose signature was verified in generation ``since`` or later.
+
+        What changed afterwards (revocations, provisioned assets) is to be checked again, see `renew`.
+        """
+        verdict = self._good.get(digest)
+        return (
+            verdict.grant
+            if verdict is not None and since <= verdict.generation and now < verdict.until
+            else None
+        )
+
+    def renew(self, digest: bytes, generation: int) -> None:
+        """Carry a verdict over into another generation; it lives no longer for it."""
+        verdict = self._good.get(digest)
+        if verdict is not None:
+            self._good[digest] = Verdict(verdict.until, generation, verdict.grant)
 
     def remember(self, grant: Grant, generation: int, now: float, *, leeway: float) -> None:
         """Remember a token that has just been verified, until ``exp`` and leeway at the latest."""

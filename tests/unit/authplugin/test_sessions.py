@@ -110,3 +110,50 @@ def test_a_client_that_reconnects_for_ever_fills_no_memory(clock: FakeClock) -> 
     assert table.waiting <= 2 * len(table) + 1024
     clock.advance(600_001)
     assert table.kicked() == [("c", "expired")]
+
+
+def test_a_session_is_told_to_expire_once_and_then_ends(clock: FakeClock) -> None:
+    table = Sessions(clock=clock, jitter=lambda: 0.0, warning=60.0)
+    table.open("c", 1, grant(clock), generation=1, leeway=0.0)
+    clock.advance(39.0)
+    assert table.due() == []
+    assert table.expiring() == []
+    clock.advance(1.0)
+    assert table.due() == []
+    assert [session.client_id for session in table.expiring()] == ["c"]
+    clock.advance(59.0)
+    assert table.due() == []
+    assert table.expiring() == []
+    clock.advance(1.0)
+    assert [kick.reason.value for kick in table.due()] == ["expired"]
+
+
+def test_a_session_renewed_in_time_is_told_to_expire_at_its_new_end_only(clock: FakeClock) -> None:
+    table = Sessions(clock=clock, jitter=lambda: 0.0, warning=60.0)
+    table.open("c", 1, grant(clock), generation=1, leeway=0.0)
+    table.open("c", 1, grant(clock, 1000.0), generation=1, leeway=0.0)
+    clock.advance(500)
+    assert table.due() == []
+    assert table.expiring() == []
+    clock.advance(440)
+    assert table.due() == []
+    assert len(table.expiring()) == 1
+
+
+def test_who_was_asked_to_leave_is_said_why_once(clock: FakeClock) -> None:
+    table = Table(clock)
+    table.open("c", 1, grant(clock), generation=1, leeway=0.0)
+    table.kick("c", Reason.REVOKED)
+    (kick,) = table.due()
+    assert table.leaving(kick.session) is Reason.REVOKED
+    assert table.leaving(kick.session) is None
+
+
+def test_a_session_judged_again_began_when_it_began(clock: FakeClock) -> None:
+    table = Table(clock)
+    table.open("c", 1, grant(clock), generation=1, leeway=0.0, address="192.0.2.1")
+    began = clock.now()
+    clock.advance(10)
+    table.open("c", 1, grant(clock), generation=2, leeway=0.0, address="192.0.2.1")
+    (session,) = table.snapshot()
+    assert (session.opened, session.generation, session.address) == (began, 2, "192.0.2.1")

@@ -35,7 +35,20 @@ def test_another_generation_forgets() -> None:
     cache.remember(grant(), 1, 0.0, leeway=0.0)
     assert cache.generation(b"d") == 1
     assert cache.find(b"d", 2, 0.0) is None
-    assert cache.generation(b"d") == 0
+
+
+def test_a_verdict_carried_over_into_another_generation_lives_no_longer() -> None:
+    cache = VerdictCache(ttl=10.0)
+    cache.remember(grant(), 1, 0.0, leeway=0.0)
+    assert cache.find_since(b"d", 2, 0.0) is None
+    assert cache.find_since(b"x", 1, 0.0) is None
+    assert cache.find_since(b"d", 1, 10.0) is None
+    assert cache.find_since(b"d", 1, 9.0) == grant()
+    cache.renew(b"d", 2)
+    cache.renew(b"x", 2)
+    assert cache.find(b"d", 2, 9.0) == grant()
+    assert cache.find(b"d", 2, 10.0) is None
+    assert len(cache) == 0
 
 
 def test_the_least_recently_used_token_goes_first() -> None:

@@ -5,10 +5,14 @@ seam a refusal is an exception, above it there are two answers: `Allow` and `Den
 """
 
 import hashlib
+import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
+import msgspec
+
+from authplugin.ace import NONCE_BYTES, parse_token
 from authplugin.clock import Clock
 from authplugin.errors import Reason, Refused
 from authplugin.explanation import Check, explain
@@ -17,8 +21,9 @@ from authplugin.jose.compact import MAX_TOKEN_BYTES, parse_header, split
 from authplugin.jose.key import VerifyingKey
 from authplugin.jose.possession import confirmation
 from authplugin.jose.verify import verify_signature
-from authplugin.model import Action, Allow, Connect, Decision, Deny, Grant
+from authplugin.model import Action, Allow, Connect, Decision, Deny, Grant, Possession
 from authplugin.policy import IssuerPolicy, Policy
+from authplugin.proof import Challenge, ask, check_answer, read_certificate
 from authplugin.sessions import Kick, Session, Sessions
 from authplugin.topics.containment import contains
 from authplugin.topics.grammar import check_filter, check_topic, unshare
@@ -68,6 +73,7 @@ class Gate:
         verdicts: tokens verified before.
         metrics: sees every decision.
         audit: sees every decision as well, None for no audit.
+        random: that many fresh random bytes, for nonces.
     """
 
     def __init__(
@@ -80,12 +86,14 @@ class Gate:
         verdicts: VerdictCache,
         metrics: Observer,
         audit: Observer | None = None,
+        random: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self._policy = policy
         self._keys = keys
         self._clock = clock
         self._sessions = sessions
         self._verdicts = verdicts
+        self._random = random
         self._observers = (metrics,) if audit is None else (metrics, audit)
         # One number for keys and policy together, and one object for all verdicts that share it.
         self._generation = 1
@@ -111,17 +119,60 @@ class Gate:
         """
         started = self._clock.monotonic()
         try:
-            decision: Decision = Allow(self._judge(connect))
+            grant = self._judge(connect)
+            decision: Decision = Allow(grant, self._possession(connect, grant))
         except Refused as refused:
             decision = Deny(refused.reason, refused.detail)
         except Exception as error:  # noqa: BLE001 - whatever fails, the client stays out and the broker lives
             decision = self._fail(error)
-        seconds = self._clock.monotonic() - started
-        for observer in self._observers:
-            try:  # noqa: SIM105 - suppress() costs more than the counting
-                observer.authenticated(connect, decision, seconds)
-            except Exception:  # noqa: BLE001, S110 - a decision stands, whoever fails to write it down
-                pass
+        self._tell(connect, decision, self._clock.monotonic() - started)
+        return decision
+
+    def challenge(self, connect: Connect, renews: Grant | None = None) -> Challenge | Deny:
+        """Judge a client that offers to prove possession, and ask it to (MQTT 5, RFC 9431 §2.2.4.2).
+
+        Everything that `authenticate` checks is checked first. The door keeps the challenge with
+        the connection, sends its nonce, hands the answer to `prove` once, and drops both.
+
+        Args:
+            connect: as for `authenticate`, with the client's Authentication Data in place of the
+                password; see `authplugin.ace`.
+            renews: what the live session was let in with, when it re-authenticates.
+
+        Returns:
+            The challenge, or why there is none; observers see the latter.
+        """
+        started = self._clock.monotonic()
+        try:
+            return self._challenge(connect, renews, started)
+        except Refused as refused:
+            decision = Deny(refused.reason, refused.detail)
+        except Exception as error:  # noqa: BLE001 - as above
+            decision = self._fail(error)
+        self._tell(connect, decision, self._clock.monotonic() - started)
+        return decision
+
+    def prove(self, challenge: Challenge, answer: bytes) -> Decision:
+        """Decide whether a client that was challenged comes in, or keeps its session.
+
+        Its token is judged again, from memory: what was revoked, or ended, since the challenge
+        does not come in.
+
+        Args:
+            challenge: from `challenge`; good for some seconds, and for one answer.
+            answer: the Authentication Data of the client's AUTH packet.
+        """
+        started = self._clock.monotonic()
+        try:
+            grant = self._judge(challenge.connect)
+            check_answer(challenge, grant, answer, now=started)
+            decision: Decision = Allow(grant, Possession.NONCE)
+        except Refused as refused:
+            decision = Deny(refused.reason, refused.detail)
+        except Exception as error:  # noqa: BLE001 - as above
+            decision = self._fail(error)
+        seconds = challenge.seconds + self._clock.monotonic() - started
+        self._tell(challenge.connect, decision, seconds)
         return decision
 
     def authorize(self, grant: Grant, action: Action, topic: str) -> Decision:
@@ -218,6 +269,27 @@ class Gate:
             raise Refused(Reason.USERNAME_MISMATCH, "the user name is neither the asset id nor the device id")
         return grant
 
+    def _possession(self, connect: Connect, grant: Grant) -> Possession:
+        """What the client has shown beside its token.
+
+        Raises:
+            Refused: ``possession_required possession_failed``.
+        """
+        policy = self._policy.issuers[grant.issuer].possession
+        if policy is None:
+            return Possession.NONE
+        return read_certificate(policy.mode(grant.asset_id), connect, grant)
+
+    def _challenge(self, connect: Connect, renews: Grant | None, started: float) -> Challenge:
+        asks = msgspec.structs.replace(connect, password=parse_token(connect.password or b""))
+        grant = self._judge(asks)
+        if renews is not None and renews.asset_id != grant.asset_id:
+            raise Refused(Reason.CLIENT_ID_MISMATCH, "a session is renewed by a token of its own asset only")
+        # `_judge` has verified these bytes.
+        cnf = parse_claims(split(asks.password or b"").payload).cnf
+        now = self._clock.monotonic()
+        return ask(asks, cnf, nonce=self._random(NONCE_BYTES), now=now, seconds=now - started)
+
     def _remembered(self, client_id: str, digest: bytes, generation: int, now: float) -> Grant | None:
         """The grant of a live session of the same client and token, None when there is none.
 
@@ -307,6 +379,13 @@ class Gate:
         if right != topic and any(contains(topic_filter, right) for topic_filter in granted):
             return Deny(Reason.TOPIC_ID_FORM, f"write the asset id in 18 characters: {right}")
         return Deny(Reason.TOPIC_DENIED, f"not one of the asset's topics to {action}")
+
+    def _tell(self, connect: Connect, decision: Decision, seconds: float) -> None:
+        for observer in self._observers:
+            try:  # noqa: SIM105 - suppress() costs more than the counting
+                observer.authenticated(connect, decision, seconds)
+            except Exception:  # noqa: BLE001, S110 - a decision stands, whoever fails to write it down
+                pass
 
     def _current(self) -> int:
         """The number of the keys and policy in force."""

@@ -4,7 +4,8 @@ Built from settings at load, swapped whole on reload, never changed. No I/O, and
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 
 from authplugin.jose.claims import ASSET_TOKEN, LEEWAY_SECONDS, ClaimNames
 from authplugin.jose.identity import IdForm, canonical_asset_id
@@ -43,6 +44,39 @@ class AssetScope:
         return None
 
 
+class PossessionMode(StrEnum):
+    """Whether a client must show that it holds the key its token is bound to."""
+
+    OFF = "off"
+    OPTIONAL = "optional"
+    REQUIRED = "required"
+
+
+@dataclass(frozen=True, slots=True)
+class PossessionPolicy:
+    """Which assets of an issuer must prove possession.
+
+    Attributes:
+        default: for assets that nothing else names.
+        exact: by asset id, in the form used in topics.
+        prefixes: beginnings of ids, the longest first; the first that fits decides.
+    """
+
+    default: PossessionMode = PossessionMode.OFF
+    exact: Mapping[str, PossessionMode] = field(default_factory=dict)
+    prefixes: tuple[tuple[str, PossessionMode], ...] = ()
+
+    def mode(self, asset_id: str) -> PossessionMode:
+        """What one asset must do: its own entry, else the longest prefix, else the default."""
+        found = self.exact.get(asset_id)
+        if found is not None:
+            return found
+        for prefix, mode in self.prefixes:
+            if asset_id.startswith(prefix):
+                return mode
+        return self.default
+
+
 @dataclass(frozen=True, slots=True)
 class IssuerPolicy:
     """What tokens of one issuer must be, and whom they speak for.
@@ -57,6 +91,8 @@ class IssuerPolicy:
         max_age: seconds after which a token is too old whatever its ``exp``; None for no limit.
         did_as_client_id: whether a device id may stand as MQTT client id.
         names: its claims for asset and device.
+        possession: which of its assets must prove possession; None when none has to, nor is a
+            client's certificate compared.
     """
 
     issuer: str
@@ -68,6 +104,7 @@ class IssuerPolicy:
     max_age: float | None = None
     did_as_client_id: bool = False
     names: ClaimNames = ASSET_TOKEN
+    possession: PossessionPolicy | None = None
 
     def names_asset(self, text: str, asset_id: str) -> bool:
         """Whether a client's own words mean ``asset_id``: the id itself, or its 15-character form."""

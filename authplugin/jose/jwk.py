@@ -154,6 +154,21 @@ def admit(jwk: object, algorithms: Collection[str]) -> VerifyingKey:
     kid = jwk.get("kid")
     if not is_kid(kid):
         raise UnfitKeyError(Unfit.KID_INVALID, "has no kid of 1 to 256 characters that name a key")
+    return _build(jwk, kid, algorithms)
+
+
+def admit_bound(jwk: object) -> VerifyingKey:
+    """Judge a JWK that a token is bound to, which needs no name: as strictly as an issuer's own key.
+
+    Raises:
+        UnfitKeyError: as `admit`.
+    """
+    if not isinstance(jwk, Mapping):
+        raise UnfitKeyError(Unfit.MALFORMED, "is not a JSON object")
+    return _build(jwk, "", SUPPORTED_ALGORITHMS)
+
+
+def _build(jwk: Mapping[str, object], kid: str, algorithms: Collection[str]) -> VerifyingKey:
     algorithm = _algorithm(jwk)
     _check_purpose(jwk, algorithm, algorithms)
     name = thumbprint(jwk)

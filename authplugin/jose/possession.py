@@ -1,13 +1,17 @@
 """Proof of possession: which key a token is bound to, and whether the client holds it (RFC 7800).
 
-`confirmation` turns the ``cnf`` claim into 33 bytes or refuses it; a grant carries those bytes.
+`confirmation` turns the ``cnf`` claim into 33 bytes or refuses it; a grant carries those bytes, and
+they are enough to compare a certificate with. To check a signature takes the key itself, from the
+token (`bound_key`) or, where that has the key's thumbprint only, from the proof (`shown_key`).
 """
 
 from collections.abc import Mapping
 
 from authplugin.errors import Reason, Refused
-from authplugin.jose.base64url import LETTERS, decode_letters
-from authplugin.jose.jwk import UnfitKeyError, digest
+from authplugin.jose.base64url import LETTERS, decode_letters, encode
+from authplugin.jose.certificate import certificate_digest, certificate_jwk
+from authplugin.jose.jwk import UnfitKeyError, admit_bound, digest
+from authplugin.jose.key import VerifyingKey
 
 KEY = b"j"
 """First byte of a confirmation that is the SHA-256 thumbprint of a JWK."""
@@ -43,6 +47,87 @@ def confirmation(cnf: Mapping[str, object] | None) -> bytes:
     if not bound:
         raise Refused(Reason.CLAIMS_MALFORMED, "cnf has none of jwk, jkt and x5t#S256")
     return bound
+
+
+def bound_key(cnf: Mapping[str, object] | None) -> VerifyingKey | None:
+    """The key a proof must be signed with, None when the token has its thumbprint only.
+
+    Args:
+        cnf: the claim, which `confirmation` has accepted.
+
+    Raises:
+        Refused: ``possession_failed`` when there is no such key: the token is bound to nothing or
+            to a certificate, or its key is too weak to prove anything.
+    """
+    if cnf is None:
+        raise Refused(Reason.POSSESSION_FAILED, "the token is bound to no key")
+    if "jwk" in cnf:
+        return _admitted(cnf["jwk"], "the key in cnf.jwk")
+    if "jkt" in cnf:
+        return None
+    raise Refused(
+        Reason.POSSESSION_FAILED, "the token is bound to a certificate, which only a TLS handshake proves"
+    )
+
+
+def shown_key(jwk: object, bound: bytes) -> VerifyingKey:
+    """The key that a client has shown, which must be the one its token is bound to.
+
+    Args:
+        jwk: what the client sent.
+        bound: the token's confirmation.
+
+    Raises:
+        Refused: ``possession_failed``.
+    """
+    key = _admitted(jwk, "the key that was shown")
+    if not _is_bound(key, bound):
+        raise Refused(Reason.POSSESSION_FAILED, "the key that was shown is not the one in cnf.jkt")
+    return key
+
+
+def check_proof(key: VerifyingKey, message: bytes, signature: bytes) -> None:
+    """Check that ``key``'s private half signed ``message``: RS256, ES256 or EdDSA as the key says.
+
+    Args:
+        key: from `bound_key` or `shown_key`.
+        message: what was to be signed.
+        signature: PKCS #1 v1.5, r and s of 32 bytes each, or Ed25519; as in a JWS (RFC 7518 §3).
+
+    Raises:
+        Refused: ``possession_failed``.
+    """
+    if not key.holds(message, signature):
+        raise Refused(Reason.POSSESSION_FAILED, "the proof is not signed by the key the token is bound to")
+
+
+def fits_certificate(bound: bytes, certificate: bytes) -> bool:
+    """Whether a token is bound to a certificate, or to the key in it.
+
+    Args:
+        bound: the token's confirmation.
+        certificate: DER; its holder has shown to TLS that it has the private half.
+    """
+    if bound.startswith(CERTIFICATE):
+        return bound[1:] == certificate_digest(certificate)
+    if not bound:
+        return False
+    try:
+        key = admit_bound(certificate_jwk(certificate))
+    except UnfitKeyError:
+        return False
+    return _is_bound(key, bound)
+
+
+def _is_bound(key: VerifyingKey, bound: bytes) -> bool:
+    return bound.startswith(KEY) and key.thumbprint == encode(bound[1:])
+
+
+def _admitted(jwk: object, what: str) -> VerifyingKey:
+    try:
+        return admit_bound(jwk)
+    except UnfitKeyError as error:
+        raise Refused(Reason.POSSESSION_FAILED, f"{what} {error}") from None
 
 
 def _one(before: bytes, bound: bytes) -> bytes:

@@ -6,7 +6,14 @@ from urllib.parse import urlsplit
 
 from authplugin.jose.claims import ClaimNames
 from authplugin.jose.identity import IdForm, canonical_asset_id, is_asset_id
-from authplugin.policy import AssetScope, IssuerPolicy, Policy, ServiceAccount
+from authplugin.policy import (
+    AssetScope,
+    IssuerPolicy,
+    Policy,
+    PossessionMode,
+    PossessionPolicy,
+    ServiceAccount,
+)
 from authplugin.settings.tables import AssetsTable, GateSettings, IssuerTable, ServiceAccountTable
 from authplugin.topics.containment import overlaps
 from authplugin.topics.grammar import SINGLE, check_filter
@@ -69,6 +76,7 @@ def _compile_issuer(table: IssuerTable, path: KeyPath, refuse: Refuse) -> Issuer
         max_age=table.max_token_age_s,
         did_as_client_id=table.did_as_client_id,
         names=ClaimNames(table.asset_claim, table.device_claim),
+        possession=_compile_possession(table, (*path, "possession"), refuse),
     )
     if issuer.did_as_client_id and issuer.id_form is IdForm.OPAQUE and issuer.assets.every:
         refuse(
@@ -93,20 +101,49 @@ def _compile_scope(table: IssuerTable, path: KeyPath, refuse: Refuse) -> AssetSc
         return AssetScope(every=True)
     if not table.assets.exact and not table.assets.prefixes:
         refuse(path, "no asset id", '"any", exact ids or prefixes')
-    exact = set()
-    for position, asset_id in enumerate(table.assets.exact):
+    return AssetScope(
+        frozenset(_compile_ids(table.assets.exact, table.id_form, (*path, "exact"), refuse)),
+        _compile_prefixes(table.assets.prefixes, (*path, "prefixes"), refuse),
+    )
+
+
+def _compile_ids(texts: tuple[str, ...], form: IdForm, path: KeyPath, refuse: Refuse) -> tuple[str, ...]:
+    ids = []
+    for position, asset_id in enumerate(texts):
         try:
-            exact.add(canonical_asset_id(asset_id, table.id_form))
+            ids.append(canonical_asset_id(asset_id, form))
         except ValueError as error:
-            refuse(
-                (*path, "exact", position),
-                f"{asset_id}, which {error}",
-                f"an asset id of form {table.id_form}",
-            )
-    for position, prefix in enumerate(table.assets.prefixes):
+            refuse((*path, position), f"{asset_id}, which {error}", f"an asset id of form {form}")
+    return tuple(ids)
+
+
+def _compile_prefixes(texts: tuple[str, ...], path: KeyPath, refuse: Refuse) -> tuple[str, ...]:
+    for position, prefix in enumerate(texts):
         if not is_asset_id(prefix):
-            refuse((*path, "prefixes", position), prefix or "nothing", "1 to 64 letters, digits, - and _")
-    return AssetScope(frozenset(exact), table.assets.prefixes)
+            refuse((*path, position), prefix or "nothing", "1 to 64 letters, digits, - and _")
+    return texts
+
+
+def _compile_possession(table: IssuerTable, path: KeyPath, refuse: Refuse) -> PossessionPolicy | None:
+    """The modes by asset; None when all are off, so that a decision need not look."""
+    exact: dict[str, PossessionMode] = {}
+    prefixes: dict[str, PossessionMode] = {}
+    for position, assets in enumerate(table.possession.assets):
+        place: KeyPath = (*path, "assets", position)
+        if not assets.exact and not assets.prefixes:
+            refuse(place, "no asset id", "exact ids or prefixes")
+        for modes, key, names in (
+            (exact, "exact", _compile_ids(assets.exact, table.id_form, (*place, "exact"), refuse)),
+            (prefixes, "prefixes", _compile_prefixes(assets.prefixes, (*place, "prefixes"), refuse)),
+        ):
+            for name in names:
+                if modes.setdefault(name, assets.mode) is not assets.mode:
+                    refuse((*place, key), f"{name} as {assets.mode}", f"one mode; above it is {modes[name]}")
+    default = table.possession.mode
+    if {default, *exact.values(), *prefixes.values()} == {PossessionMode.OFF}:
+        return None
+    longest_first = sorted(prefixes.items(), key=lambda entry: -len(entry[0]))
+    return PossessionPolicy(default, exact, tuple(longest_first))
 
 
 def _check_keys(table: IssuerTable, path: KeyPath, refuse: Refuse) -> None:

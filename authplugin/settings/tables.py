@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from authplugin.jose.identity import IdForm
+from authplugin.policy import PossessionMode
 from authplugin.topics.template import PUBLISH, SUBSCRIBE
 
 
@@ -29,6 +30,27 @@ class AssetsTable(Table, frozen=True, kw_only=True):
 
     exact: Annotated[tuple[str, ...], _meta("Asset ids, in full; either form of a Salesforce id.")] = ()
     prefixes: Annotated[tuple[str, ...], _meta("Beginnings of asset ids.")] = ()
+
+
+class PossessionAssetsTable(Table, frozen=True, kw_only=True):
+    """Assets that prove possession in another way than the issuer's others."""
+
+    mode: Annotated[PossessionMode, _meta("What these assets must do.")]
+    exact: Annotated[tuple[str, ...], _meta("Asset ids, in full; they come before any prefix.")] = ()
+    prefixes: Annotated[tuple[str, ...], _meta("Beginnings of asset ids; the longest one decides.")] = ()
+
+
+class PossessionTable(Table, frozen=True, kw_only=True):
+    """Whether clients must show that they hold the key their token is bound to (`cnf`)."""
+
+    mode: Annotated[
+        PossessionMode,
+        _meta(
+            "`required`: nobody comes in without a proof, by TLS client certificate or MQTT 5 method `ace`; "
+            "`optional`: a proof is checked and recorded; `off`: certificates are not compared."
+        ),
+    ] = PossessionMode.OFF
+    assets: Annotated[tuple[PossessionAssetsTable, ...], _meta("Assets with a mode of their own.")] = ()
 
 
 class IssuerTable(Table, frozen=True, kw_only=True):
@@ -91,6 +113,7 @@ class IssuerTable(Table, frozen=True, kw_only=True):
     device_claim: Annotated[
         str, msgspec.Meta(description="The claim with the device id.", min_length=1, max_length=256)
     ] = "did"
+    possession: PossessionTable = PossessionTable()
 
 
 class TopicsTable(Table, frozen=True, kw_only=True):

@@ -1,6 +1,8 @@
 """A gate for tests: real keys, real caches, a clock by hand, and a witness of what it reports."""
 
 import json
+import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 from authplugin.gate import Gate
@@ -55,7 +57,12 @@ class Bench:
     """A gate with everything it stands on at hand."""
 
     def __init__(
-        self, config: str = CONFIG, *, mints: tuple[TokenMint, ...] = (), jitter: float = 0.0
+        self,
+        config: str = CONFIG,
+        *,
+        mints: tuple[TokenMint, ...] = (),
+        jitter: float = 0.0,
+        random: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self.mint = mints[0] if mints else mint()
         self.clock = FakeClock()
@@ -73,6 +80,7 @@ class Bench:
             sessions=self.sessions,
             verdicts=self.verdicts,
             metrics=self.witness,
+            random=random,
         )
 
     def publish(self, issuer: TokenMint, jwks: dict[str, object] | None = None, *, hard: float = 1e9) -> None:

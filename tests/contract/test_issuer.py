@@ -10,9 +10,9 @@ import jwt
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
+from authplugin.jose import verify_jws
 from authplugin.jose.claims import check_claims, parse_claims
 from authplugin.jose.identity import IdForm, canonical_asset_id
-from authplugin.jose.verify import verify_jws
 from tests.support.issuer import AUDIENCE, EXCHANGE, JWT, Answer, Device, RunningIssuer, run_issuer
 
 _CONTRACTS = Path(__file__).parents[2] / "deploy" / "contracts"

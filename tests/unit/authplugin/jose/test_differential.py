@@ -9,7 +9,7 @@ from joserfc import jws
 from joserfc.jwk import import_key
 
 from authplugin.errors import Refused
-from authplugin.jose.verify import verify_jws
+from authplugin.jose import verify_jws
 from authplugin.testing import TokenMint
 from tests.support.judge import judge
 from tests.support.mints import CLOCK, mint

@@ -1,75 +1,31 @@
 """Admission of keys: fit ones verify, unfit ones are left out with a reason, leaked secrets refuse all."""
 
 import math
-import secrets
 from collections.abc import Callable
-from functools import cache
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPrivateNumbers, RSAPublicNumbers
-from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa
 from hypothesis import given
 from hypothesis import strategies as st
 from joserfc.jwk import import_key
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from authplugin.errors import KeySetError, Reason, Refused
+from authplugin.jose import verify_jws
 from authplugin.jose.jwk import MAX_KEYS, Unfit, UnfitKeyError, admit, admit_set, thumbprint
 from authplugin.jose.roca import has_fingerprint
-from authplugin.jose.verify import verify_jws
 from authplugin.testing.mint import base64url
 from tests.support.mints import mint
+from tests.support.weakkeys import PRIMES, low_exponent_key, modulus, number, roca_key, rsa_jwk, small_key
 
 RS256 = ["RS256"]
 ALL = ["RS256", "ES256", "EdDSA"]
-PRIMES = [p for p in range(2, 702) if all(p % q for q in range(2, math.isqrt(p) + 1))]
-
-
-def number(value: int, length: int | None = None) -> str:
-    size = length if length is not None else (value.bit_length() + 7) // 8
-    return base64url(value.to_bytes(size, "big")).decode()
-
-
-def rsa(n: int, e: int = 65537, **changes: object) -> dict[str, object]:
-    return {"kty": "RSA", "kid": "Assets", "n": number(n), "e": number(e), **changes}
 
 
 def jwk(algorithm: str = "RS256", /, **changes: object) -> dict[str, object]:
     changed = {**mint(algorithm).jwk(), **changes}
     return {name: value for name, value in changed.items() if value is not None}
-
-
-def is_prime(candidate: int) -> bool:
-    return all(pow(base, candidate - 1, candidate) == 1 for base in (2, 3, 5, 7))
-
-
-@cache
-def roca_modulus() -> int:
-    """A modulus made as the flawed library makes it: both primes k·M + (65537^a mod M)."""
-    m = math.prod(PRIMES)
-
-    def flawed_prime() -> int:
-        while True:
-            k = secrets.randbits(1024 - m.bit_length() + 1) | 1 << (1024 - m.bit_length())
-            candidate = k * m + pow(65537, secrets.randbits(256), m)
-            if candidate.bit_length() == 1024 and candidate % 2 and is_prime(candidate):
-                return candidate
-
-    while True:
-        modulus = flawed_prime() * flawed_prime()
-        if modulus.bit_length() == 2048:
-            return modulus
-
-
-@cache
-def small_key() -> RSAPrivateKey:
-    return generate_rsa(65537, 1024)  # noqa: S505 - the weak key that must be refused
-
-
-@cache
-def low_exponent_key() -> RSAPrivateKey:
-    return generate_rsa(3, 2048)
 
 
 def good_n() -> int:
@@ -79,24 +35,24 @@ def good_n() -> int:
 
 
 def exponent(e: int) -> Callable[[], dict[str, object]]:
-    return lambda: rsa(good_n(), e)
+    return lambda: rsa_jwk(good_n(), e)
 
 
 #: Made when a test asks: finding primes while tests are collected would cost every process of a run.
 WEAK_KEYS: dict[str, tuple[Callable[[], dict[str, object]], Unfit]] = {
-    "1024 bits": (lambda: rsa(small_key().public_key().public_numbers().n), Unfit.MODULUS_SIZE),
-    "2047 bits": (lambda: rsa((1 << 2046) + 1), Unfit.MODULUS_SIZE),
-    "16k bits": (lambda: rsa((1 << 16383) + 1), Unfit.MODULUS_SIZE),
-    "8193 bits": (lambda: rsa((1 << 8192) + 1), Unfit.MODULUS_SIZE),
-    "n = 0": (lambda: {**rsa(good_n()), "n": "AA"}, Unfit.MODULUS_SIZE),
+    "1024 bits": (lambda: rsa_jwk(small_key().public_key().public_numbers().n), Unfit.MODULUS_SIZE),
+    "2047 bits": (lambda: rsa_jwk((1 << 2046) + 1), Unfit.MODULUS_SIZE),
+    "16k bits": (lambda: rsa_jwk((1 << 16383) + 1), Unfit.MODULUS_SIZE),
+    "8193 bits": (lambda: rsa_jwk((1 << 8192) + 1), Unfit.MODULUS_SIZE),
+    "n = 0": (lambda: {**rsa_jwk(good_n()), "n": "AA"}, Unfit.MODULUS_SIZE),
     "e = 1": (exponent(1), Unfit.EXPONENT),
-    "e = 3": (lambda: rsa(low_exponent_key().public_key().public_numbers().n, 3), Unfit.EXPONENT),
+    "e = 3": (lambda: rsa_jwk(low_exponent_key().public_key().public_numbers().n, 3), Unfit.EXPONENT),
     "e = 65535": (exponent(65535), Unfit.EXPONENT),
     "e even": (exponent(65538), Unfit.EXPONENT),
     "e of 65 bits": (exponent((1 << 64) + 1), Unfit.EXPONENT),
-    "n even": (lambda: rsa(good_n() - 1), Unfit.MODULUS_WEAK),
-    "n a multiple of 7": (lambda: rsa(good_n() - good_n() % 14 + 7), Unfit.MODULUS_WEAK),
-    "ROCA": (lambda: rsa(roca_modulus()), Unfit.ROCA),
+    "n even": (lambda: rsa_jwk(good_n() - 1), Unfit.MODULUS_WEAK),
+    "n a multiple of 7": (lambda: rsa_jwk(good_n() - good_n() % 14 + 7), Unfit.MODULUS_WEAK),
+    "ROCA": (lambda: rsa_jwk(modulus(roca_key())), Unfit.ROCA),
 }
 
 
@@ -111,7 +67,7 @@ def test_weak_key_is_left_out(name: str) -> None:
 def test_token_signed_by_a_weak_key_is_refused() -> None:
     for private, e in ((small_key(), 65537), (low_exponent_key(), 3)):
         numbers = private.public_key().public_numbers()
-        jwks = {"keys": [rsa(numbers.n, e)]}
+        jwks = {"keys": [rsa_jwk(numbers.n, e)]}
         token = mint().sign(mint().claims(), key=private)
         with pytest.raises(Refused) as refused:
             verify_jws(token, jwks, algorithms=RS256)
@@ -316,7 +272,7 @@ def test_thumbprint_of_a_secret_or_a_stranger_is_refused() -> None:
 
 
 def test_roca_fingerprint_marks_flawed_moduli_only() -> None:
-    assert has_fingerprint(roca_modulus())
+    assert has_fingerprint(modulus(roca_key()))
     assert not any(has_fingerprint(key.public_numbers().n) for key in (small_key().public_key(),))
     assert not has_fingerprint(good_n())
 
@@ -331,4 +287,4 @@ def test_numbers_of_a_key_are_read_as_the_other_libraries_read_them() -> None:
     assert isinstance(key, RSAPrivateKey)
     private: RSAPrivateNumbers = key.private_numbers()
     assert isinstance(private.public_numbers, RSAPublicNumbers)
-    assert admit(rsa(private.public_numbers.n), RS256).thumbprint == thumbprint(jwk())
+    assert admit(rsa_jwk(private.public_numbers.n), RS256).thumbprint == thumbprint(jwk())

@@ -1,12 +1,15 @@
 """One token, one set: the seam that public vector suites are run against."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
+import authplugin.jose
 from authplugin.errors import Reason, Refused
+from authplugin.jose import verify_jws
 from authplugin.jose.jwk import admit
-from authplugin.jose.verify import verify_jws
 from authplugin.testing import TokenMint
 from authplugin.testing.mint import base64url
 from tests.support.mints import mint
@@ -123,3 +126,11 @@ def test_example_of_rfc_7515_appendix_a_2_verifies() -> None:
     assert admit(key, ["RS256"]).holds(signing_input, binascii.a2b_base64(padded))
     assert refusal(token, {"keys": [key]}) is Reason.KID_INVALID
     assert json.loads(binascii.a2b_base64(signing_input.split(b".")[0] + b"==")) == {"alg": "RS256"}
+
+
+def test_identity_rules_come_without_the_verifier_and_the_seam_is_there_all_the_same() -> None:
+    asked = "import sys, authplugin.jose.identity; sys.exit('cryptography' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", asked], check=False).returncode == 0
+    assert authplugin.jose.verify_jws is verify_jws
+    with pytest.raises(AttributeError, match="no attribute 'other'"):
+        _ = authplugin.jose.other  # type: ignore[attr-defined] # not there, as is asked

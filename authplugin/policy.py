@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from authplugin.jose.claims import ASSET_TOKEN, LEEWAY_SECONDS, ClaimNames
+from authplugin.jose.claims import ASSET_TOKEN, FOREIGN, LEEWAY_SECONDS, ClaimNames
+from authplugin.jose.compact import DEFAULT_TYPES
 from authplugin.jose.identity import IdForm, canonical_asset_id
+from authplugin.jose.profile import Attribute, RequiredClaim
 from authplugin.topics.template import Templates
 
 
@@ -91,8 +93,13 @@ class IssuerPolicy:
         max_age: seconds after which a token is too old whatever its ``exp``; None for no limit.
         did_as_client_id: whether a device id may stand as MQTT client id.
         names: its claims for asset and device.
+        types: header ``typ`` of its asset tokens.
+        foreign: claims that its asset tokens never have.
+        required: claims that its asset tokens have.
+        attributes: claims that topic templates name.
         possession: which of its assets must prove possession; None when none has to, nor is a
             client's certificate compared.
+        require_provisioned: whether an asset must be in the list of those that exist.
     """
 
     issuer: str
@@ -104,7 +111,12 @@ class IssuerPolicy:
     max_age: float | None = None
     did_as_client_id: bool = False
     names: ClaimNames = ASSET_TOKEN
+    types: frozenset[str] = DEFAULT_TYPES
+    foreign: frozenset[str] = FOREIGN
+    required: tuple[RequiredClaim, ...] = ()
+    attributes: tuple[Attribute, ...] = ()
     possession: PossessionPolicy | None = None
+    require_provisioned: bool = False
 
     def names_asset(self, text: str, asset_id: str) -> bool:
         """Whether a client's own words mean ``asset_id``: the id itself, or its 15-character form."""
@@ -144,12 +156,14 @@ class Policy:
         topics: compiled topic templates.
         service_accounts: by user name.
         algorithms: all that any issuer may sign with.
+        types: every header ``typ`` that any issuer may use.
     """
 
     issuers: Mapping[str, IssuerPolicy]
     topics: Templates
     service_accounts: Mapping[str, ServiceAccount]
     algorithms: frozenset[str]
+    types: frozenset[str] = DEFAULT_TYPES
 
     def could_be_asset(self, text: str) -> bool:
         """Whether any issuer could mean an asset by ``text``."""

@@ -13,6 +13,7 @@ import msgspec
 from authplugin.errors import Reason, Refused
 from authplugin.jose.identity import IdForm, canonical_asset_id, is_device_id
 from authplugin.jose.json import parse_object
+from authplugin.jose.profile import find_claim
 
 LEEWAY_SECONDS = 30.0
 """How far the issuer's clock and ours may differ."""
@@ -22,7 +23,8 @@ _NUMERIC_DATE_END = 2**53
 
 # Claims of an OpenID Connect ID token (core §2, §3.3.2.11) and of access tokens (RFC 9068 §2.2.1):
 # the issuer signs those with the same keys, but never meant them for a broker.
-_FOREIGN = frozenset({"at_hash", "c_hash", "nonce", "auth_time", "sub", "scp"})
+FOREIGN = frozenset({"at_hash", "c_hash", "nonce", "auth_time", "sub", "scp"})
+"""Claims that mark a token as another kind than an asset token."""
 
 _AUDIENCE_LIMIT = 32
 
@@ -31,8 +33,8 @@ class ClaimNames(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which claims of an issuer name the asset and the device.
 
     Attributes:
-        asset: claim with the asset id.
-        device: claim with the device id.
+        asset: claim with the asset id, a name or a JSON Pointer; see `authplugin.jose.profile`.
+        device: claim with the device id, the same.
     """
 
     asset: str = "aid"
@@ -149,10 +151,10 @@ def parse_claims(payload: bytes, names: ClaimNames = ASSET_TOKEN) -> Claims:
 
 
 def _text(claims: Mapping[str, object], name: str) -> str | None:
-    value = claims.get(name)
+    value = find_claim(claims, name)
     if isinstance(value, str):
         return value
-    if name in claims:
+    if value is not None or name in claims:
         raise Refused(Reason.CLAIMS_MALFORMED, f"{name} is not a string")
     return None
 
@@ -165,6 +167,7 @@ def check_claims(
     leeway: float = LEEWAY_SECONDS,
     max_age: float | None = None,
     names: ClaimNames = ASSET_TOKEN,
+    foreign: frozenset[str] = FOREIGN,
 ) -> None:
     """Check what the claims say, token type first, then time, audience and identity.
 
@@ -176,15 +179,15 @@ def check_claims(
         max_age: seconds after ``iat`` (or ``nbf``) at which a token is too old whatever its
             ``exp`` says; None for no such limit.
         names: the issuer's claims for asset and device.
+        foreign: claims that its asset tokens never have, for other kinds of token do.
 
     Raises:
         Refused: ``not_asset_token exp_missing expired not_yet_valid audience_mismatch
             asset_missing device_missing claims_malformed``.
     """
-    if not _FOREIGN.isdisjoint(claims.all):
-        foreign = _FOREIGN.intersection(claims.all).difference((names.asset, names.device))
-        if foreign:
-            raise Refused(Reason.NOT_ASSET_TOKEN, f"{', '.join(sorted(foreign))} marks another kind of token")
+    if not foreign.isdisjoint(claims.all):
+        found = ", ".join(sorted(foreign.intersection(claims.all)))
+        raise Refused(Reason.NOT_ASSET_TOKEN, f"{found} marks another kind of token")
     _check_time(claims, now, leeway, max_age)
     for audience in claims.aud:
         if audience in audiences:

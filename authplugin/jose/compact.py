@@ -22,6 +22,11 @@ MAX_HEADER_BYTES = 1024
 
 MAX_KID_CHARACTERS = 256
 
+DEFAULT_TYPE = "JWT"
+"""What a token is whose header names no ``typ`` (RFC 7519 §5.1)."""
+
+DEFAULT_TYPES = frozenset({DEFAULT_TYPE})
+
 _OUTSIDE = b"!"
 # One pass over the bytes: base64url becomes the standard alphabet, dots stay, all else is outside.
 _TO_STANDARD = bytes(
@@ -63,10 +68,12 @@ class Header(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         alg: one of the allowed algorithms.
         kid: name of the key; unique for one issuer only, and never a path or number to us.
+        typ: one of the allowed types; ``JWT`` when the header names none.
     """
 
     alg: str
     kid: str
+    typ: str = DEFAULT_TYPE
 
 
 def split(token: bytes) -> Compact:
@@ -100,7 +107,7 @@ def split(token: bytes) -> Compact:
 
 
 @lru_cache(maxsize=1024)
-def parse_header(raw: bytes, algorithms: frozenset[str]) -> Header:
+def parse_header(raw: bytes, algorithms: frozenset[str], types: frozenset[str] = DEFAULT_TYPES) -> Header:
     """Parse the protected header and check everything in it that can be refused without a key.
 
     Remembered by its bytes: the tokens of one issuer share one header. The memory is bounded, for
@@ -109,6 +116,7 @@ def parse_header(raw: bytes, algorithms: frozenset[str]) -> Header:
     Args:
         raw: decoded header.
         algorithms: the names ``alg`` may have.
+        types: the names ``typ`` may have (RFC 8725 §3.11), letter by letter.
 
     Raises:
         Refused: ``malformed`` (not one UTF-8 JSON object with one reading), ``alg_not_allowed``,
@@ -127,14 +135,15 @@ def parse_header(raw: bytes, algorithms: frozenset[str]) -> Header:
     forbidden = _FORBIDDEN.intersection(header)
     if forbidden:
         raise Refused(Reason.HEADER_NOT_ALLOWED, f"{', '.join(sorted(forbidden))} may not be in the header")
-    if header.get("typ", "JWT") != "JWT":
-        raise Refused(Reason.HEADER_NOT_ALLOWED, "typ is not JWT")
+    typ = header.get("typ", DEFAULT_TYPE)
+    if not isinstance(typ, str) or typ not in types:
+        raise Refused(Reason.HEADER_NOT_ALLOWED, f"typ is not {' or '.join(sorted(types))}")
     if "tty" in header:
         raise Refused(Reason.NOT_ASSET_TOKEN, "tty marks an access token")
     kid = header.get("kid")
     if not is_kid(kid):
         raise Refused(Reason.KID_INVALID, "kid is not a string of 1 to 256 characters that name a key")
-    return Header(alg, kid)
+    return Header(alg, kid, typ)
 
 
 def is_kid(value: object) -> TypeGuard[str]:

@@ -2,10 +2,13 @@
 
 Compiled once at load into the text before and after the id; filling one in is a concatenation. The
 id is always a whole level and only ids that passed `authplugin.jose.identity` are filled in, so no
-id can widen a template.
+id can widen a template. Attributes of a token (``{site}``) are whole levels too, filled in once for
+all grants that share their values.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from functools import lru_cache
 
 from authplugin.topics.containment import overlaps
 from authplugin.topics.grammar import MULTI, SINGLE, check_filter, is_reserved
@@ -13,6 +16,10 @@ from authplugin.topics.grammar import MULTI, SINGLE, check_filter, is_reserved
 PLACEHOLDER = "{aid}"
 PUBLISH = ("assets/{aid}/telemetry/#", "assets/{aid}/events/#", "assets/{aid}/status")
 SUBSCRIBE = ("assets/{aid}/commands/#",)
+
+
+Attributes = tuple[tuple[str, str], ...]
+"""Names and values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +37,26 @@ class Template:
         """The template as written."""
         return self.head + PLACEHOLDER + self.tail
 
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Names of the attributes it has."""
+        return tuple(level[1:-1] for level in f"{self.head}{self.tail}".split("/") if level.startswith("{"))
+
+    @property
+    def widest(self) -> str:
+        """A filter for every topic that it could ever stand for."""
+        text = self.fill(SINGLE)
+        for name in self.attributes:
+            text = text.replace(f"{{{name}}}", SINGLE)
+        return text
+
+    def replace(self, attributes: Attributes) -> "Template":
+        """The template with the attributes' values, which are known to be safe as levels."""
+        head, tail = self.head, self.tail
+        for name, value in attributes:
+            head, tail = head.replace(f"{{{name}}}", value), tail.replace(f"{{{name}}}", value)
+        return Template(head, tail)
+
 
 @dataclass(frozen=True, slots=True)
 class Templates:
@@ -37,6 +64,16 @@ class Templates:
 
     publish: tuple[Template, ...]
     subscribe: tuple[Template, ...]
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Names of the attributes that any of them has, in their order."""
+        names = [name for template in (*self.publish, *self.subscribe) for name in template.attributes]
+        return tuple(dict.fromkeys(names))
+
+    def fill(self, attributes: Attributes) -> "Templates":
+        """The templates for tokens with these attributes; the same object for the same values."""
+        return _filled(self, attributes)
 
     def publish_filters(self, asset_id: str) -> tuple[str, ...]:
         """Topic filters the asset may publish to."""
@@ -47,11 +84,20 @@ class Templates:
         return tuple([template.head + asset_id + template.tail for template in self.subscribe])
 
 
-def compile_template(text: str) -> Template:
+@lru_cache(maxsize=4096)
+def _filled(templates: Templates, attributes: Attributes) -> Templates:
+    return Templates(
+        tuple(template.replace(attributes) for template in templates.publish),
+        tuple(template.replace(attributes) for template in templates.subscribe),
+    )
+
+
+def compile_template(text: str, attributes: Collection[str] = ()) -> Template:
     """Compile one template.
 
     Args:
         text: a topic filter with ``{aid}`` as exactly one whole level and no wildcard before it.
+        attributes: names that may stand between braces as well, each as a whole level.
 
     Raises:
         ValueError: it is no such filter; says what is wrong with it.
@@ -59,8 +105,10 @@ def compile_template(text: str) -> Template:
     if text.split("/").count(PLACEHOLDER) != 1:
         raise ValueError("does not have {aid} as one whole level")
     head, _, tail = text.partition(PLACEHOLDER)
-    if "{" in head + tail or "}" in head + tail:
-        raise ValueError("has braces that are not {aid}")
+    allowed = {f"{{{name}}}" for name in attributes}
+    plain = [level for level in f"{head}{tail}".split("/") if level not in allowed]
+    if any("{" in level or "}" in level for level in plain):
+        raise ValueError("has braces around something else than {aid} or an attribute of every issuer")
     check_filter(head + "aid" + tail)
     if is_reserved(text):
         raise ValueError("begins with $: such topics belong to the broker")
@@ -79,5 +127,5 @@ def check_apart(templates: Templates) -> None:
     everything = (*templates.publish, *templates.subscribe)
     for position, one in enumerate(everything):
         for other in everything[position + 1 :]:
-            if one.head != other.head and overlaps(one.fill(SINGLE), other.fill(SINGLE)):
+            if one.head.count("/") != other.head.count("/") and overlaps(one.widest, other.widest):
                 raise ValueError(f"{one} and {other} meet: one asset's id could be the other's word")

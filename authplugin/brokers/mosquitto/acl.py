@@ -92,6 +92,8 @@ def check_acl(text: str, file: str, expected: Iterable[str]) -> None:
 
 
 def _pattern(template: Template) -> str:
+    if template.attributes:
+        raise ValueError(f"{str(template)!r} has more than {{aid}} to fill in, which an acl_file cannot")
     return _plain(template.head) + "%u" + _plain(template.tail)
 
 

@@ -32,6 +32,12 @@ def test_the_templates_become_patterns_and_an_account_its_own_section() -> None:
     ]
 
 
+def test_attributes_are_refused_for_the_file_cannot_say_them() -> None:
+    topics = Templates((compile_template("assets/{aid}/{site}/#", {"site"}),), ())
+    with pytest.raises(ValueError, match=r"assets/\{aid\}/\{site\}/#' has more than \{aid\} to fill in"):
+        acl_rules(topics, {})
+
+
 def test_what_is_written_is_what_is_checked() -> None:
     check_acl(write_acl(TOPICS, ACCOUNTS), "acl", acl_rules(TOPICS, ACCOUNTS))
 

@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authplugin.errors import Reason, Refused
-from authplugin.jose.claims import ClaimNames, Claims, check_asset, check_claims, parse_claims, peek_issuer
+from authplugin.jose.claims import (
+    FOREIGN,
+    ClaimNames,
+    Claims,
+    check_asset,
+    check_claims,
+    parse_claims,
+    peek_issuer,
+)
 from authplugin.jose.identity import IdForm, canonical_asset_id, is_asset_id, is_device_id
 from tests.support.mints import mint
 
@@ -81,7 +89,7 @@ def test_other_issuers_may_name_asset_and_device_otherwise() -> None:
     names = ClaimNames(asset="sub", device="device")
     payload = {**mint().claims(aid=None, did=None), "sub": "pump-7", "device": "pump-7-board"}
     mapped = parse_claims(json.dumps(payload).encode(), names)
-    check_claims(mapped, audiences=AUDIENCES, now=NOW, names=names)
+    check_claims(mapped, audiences=AUDIENCES, now=NOW, names=names, foreign=FOREIGN - {"sub"})
     assert (mapped.aid, mapped.did) == ("pump-7", "pump-7-board")
     assert check_asset(mapped, IdForm.OPAQUE) == "pump-7"
     with pytest.raises(Refused) as refused:

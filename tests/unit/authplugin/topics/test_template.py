@@ -52,6 +52,35 @@ def test_templates_with_the_id_in_different_levels_may_stand_apart() -> None:
     check_apart(templates(("assets/{aid}/status", "fleet/north/{aid}"), ("assets/{aid}/#",)))
 
 
+def test_attributes_are_filled_in_once_for_all_grants_that_share_them() -> None:
+    compiled = Templates(
+        (compile_template("{site}/{aid}/{line}/#", {"site", "line"}), compile_template("a/{aid}")),
+        (compile_template("{site}/{aid}/b", {"site"}),),
+    )
+    assert compiled.attributes == ("site", "line")
+    assert [template.widest for template in compiled.publish] == ["+/+/+/#", "a/+"]
+    filled = compiled.fill((("line", "7"), ("site", "north")))
+    assert filled.publish_filters("x") == ("north/x/7/#", "a/x")
+    assert filled.subscribe_filters("x") == ("north/x/b",)
+    assert compiled.fill((("line", "7"), ("site", "north"))) is filled
+    assert compiled.fill((("line", "8"), ("site", "north"))) is not filled
+
+
+@pytest.mark.parametrize(
+    "text", ["{other}/{aid}", "x{site}/{aid}", "{site}x/{aid}", "{site/{aid}", "site}/{aid}"]
+)
+def test_only_known_attributes_stand_in_a_template_and_only_as_whole_levels(text: str) -> None:
+    with pytest.raises(ValueError, match="braces"):
+        compile_template(text, {"site"})
+
+
+def test_templates_that_meet_for_some_attribute_are_refused() -> None:
+    site = {"site"}
+    with pytest.raises(ValueError, match="meet"):
+        check_apart(Templates((compile_template("{site}/a/{aid}", site), compile_template("a/{aid}/+")), ()))
+    check_apart(Templates((compile_template("{site}/{aid}/a", site), compile_template("b/{aid}/+")), ()))
+
+
 def test_a_template_may_be_the_id_alone() -> None:
     assert compile_template("{aid}").fill("x") == "x"
 

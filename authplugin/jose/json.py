@@ -7,7 +7,6 @@ deep enough to hurt whoever reads the value next.
 """
 
 import json
-from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -15,7 +14,21 @@ import msgspec
 MAX_DEPTH = 16
 """Deepest nesting of objects and arrays; a token's ``cnf.jwk`` needs three."""
 
-_DECODE = msgspec.json.Decoder().decode
+_Scalar = str | int | float | bool | None
+
+
+def _nested(depth: int) -> Any:  # noqa: ANN401 - a type made by a program is none a checker knows
+    """The type of a JSON value in which containers lie at most ``depth`` deep."""
+    inner: Any = _Scalar
+    for _ in range(depth):
+        inner = _Scalar | list[inner] | dict[str, inner]
+    return inner
+
+
+_TOO_DEEP = f"is nested deeper than {MAX_DEPTH}"
+# Counting levels while parsing costs nothing; afterwards it costs as much again as parsing.
+_DECODE = msgspec.json.Decoder(dict[str, _nested(MAX_DEPTH - 1)]).decode  # type: ignore[misc] # a type made by a program
+_DECODE_ANY = msgspec.json.Decoder().decode
 _ENCODE = msgspec.json.Encoder().encode
 
 
@@ -30,41 +43,33 @@ def parse_object(raw: bytes) -> dict[str, object]:
             shows the text.
     """
     try:
-        value = _DECODE(raw)
-        if not isinstance(value, dict):
-            raise ValueError("is not a JSON object")  # noqa: TRY004 - wrong text, not a wrong call
-        # Each container opens with a bracket, so few brackets prove shallow nesting.
-        if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH:
-            _check_depth(value)
+        value: dict[str, object] = _DECODE(raw)
         # msgspec keeps the last of duplicate members. Writing the value back gives each member
         # once, so an equal text had no duplicates; only another text is worth the slow look.
         if _ENCODE(value) != raw:
             _check_members(raw)
-    except RecursionError:
-        raise ValueError(f"is nested deeper than {MAX_DEPTH}") from None
-    except UnicodeDecodeError:
-        raise ValueError("is not UTF-8") from None
-    except msgspec.DecodeError as error:
-        raise ValueError(f"is not JSON: {_without_path(error)}") from None
+    except msgspec.ValidationError:
+        raise ValueError(_other_shape(raw)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(_fault(error)) from None
     return value
 
 
-def _without_path(error: msgspec.DecodeError) -> str:
-    """The error's own words; a path into the text could repeat parts of it."""
-    return str(error).split(" - at ", 1)[0]
+def _other_shape(raw: bytes) -> str:
+    """What is wrong with a text that is no object of bounded depth."""
+    try:
+        return _TOO_DEEP if isinstance(_DECODE_ANY(raw), dict) else "is not a JSON object"
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return _fault(error)
 
 
-def _check_depth(value: object) -> None:
-    level: list[object] = [value]
-    for _ in range(MAX_DEPTH):
-        level = [inner for outer in level for inner in _members(outer) if isinstance(inner, dict | list)]
-        if not level:
-            return
-    raise ValueError(f"is nested deeper than {MAX_DEPTH}")
-
-
-def _members(container: Any) -> Iterable[object]:  # noqa: ANN401 - a dict or a list of anything
-    return container.values() if isinstance(container, dict) else container
+def _fault(error: Exception) -> str:
+    """The error in words of ours, or in its own without the path, which could repeat the text."""
+    if isinstance(error, RecursionError):
+        return _TOO_DEEP
+    if isinstance(error, UnicodeDecodeError):
+        return "is not UTF-8"
+    return f"is not JSON: {str(error).split(' - at ', 1)[0]}"
 
 
 def _check_members(raw: bytes) -> None:

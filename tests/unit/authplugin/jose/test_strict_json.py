@@ -49,6 +49,8 @@ def test_object_is_read_as_the_standard_library_reads_it(
         (b'{"a":"\xff"}', "is not UTF-8"),
         (b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}", "nested deeper"),
         (b"[" * 100_000, "nested deeper"),
+        (b"[1x", "is not JSON"),
+        (b'["\xff"]', "is not UTF-8"),
     ],
 )
 def test_text_with_two_readings_or_none_is_refused(raw: bytes, text: str) -> None:

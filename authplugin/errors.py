@@ -7,7 +7,8 @@ Exceptions of this package::
     ├── ConfigurationError a setting is wrong: file, line, key, found, expected
     │   └── ConfigurationErrors   all that are wrong, at once
     ├── KeySetError        a key set was not fetched or may not be used
-    └── BuildError         the Mosquitto plugin cannot be built or loaded here: what is missing
+    ├── BuildError         the Mosquitto plugin cannot be built or loaded here: what is missing
+    └── InstallError       it cannot be put into this broker, or taken out again: what is in the way
 """
 
 from collections.abc import Sequence
@@ -98,3 +99,7 @@ class KeySetError(AuthpluginError):
 
 class BuildError(AuthpluginError):
     """Raised when the Mosquitto plugin cannot be built or loaded here; the text says what is missing."""
+
+
+class InstallError(AuthpluginError):
+    """Raised when the gate cannot be put into a broker, or taken out again; says what is in the way."""

@@ -1,15 +1,18 @@
-"""``authplugin mosquitto``: builds the plugin, writes the ``acl_file``, prints the stanza."""
+"""``authplugin mosquitto``: installs the gate; or builds it and prints the stanza, for other ways in."""
 
 import argparse
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from authplugin.cli import install
+
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
     """Declare the command and its parts."""
     parser = subparsers.add_parser("mosquitto", help="put the gate into a Mosquitto broker")
     parts = parser.add_subparsers(dest="part", required=True, metavar="PART")
+    install.add_parsers(parts)
     build = parts.add_parser(
         "build",
         help="compile the plugin with cc; with --config also write the acl_file and print the stanza",
@@ -44,7 +47,13 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         AuthpluginError: the configuration is wrong, or something to build with is missing.
     """
-    return _build(args) if args.part == "build" else _write_acl(args)
+    runs = {
+        "install": install.run_install,
+        "uninstall": install.run_uninstall,
+        "build": _build,
+        "acl": _write_acl,
+    }
+    return runs[args.part](args)
 
 
 def _build(args: argparse.Namespace) -> int:

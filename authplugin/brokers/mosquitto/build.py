@@ -4,6 +4,7 @@ The binary itself knows no interpreter: which libpython, standard library and si
 are plugin options. So building says what this machine has, and what is missing.
 """
 
+import os
 import pwd
 import shutil
 import subprocess
@@ -24,7 +25,9 @@ FLAGS = (
     *("-Wl,-z,nodelete", "-Wl,-z,relro", "-Wl,-z,now"),
 )
 
-_BROKER_USER = "mosquitto"
+BROKER_USER = "mosquitto"
+"""Whom Mosquitto becomes unless its configuration says otherwise."""
+
 _OTHERS_READ, _OTHERS_ENTER = 0o004, 0o001
 
 
@@ -110,16 +113,19 @@ def build_plugin(output: Path) -> None:
         raise
 
 
-def unreadable(paths: Iterable[Path]) -> list[Path]:
+def unreadable(paths: Iterable[Path], user: str = BROKER_USER) -> list[Path]:
     """Files and folders on the way to ``paths`` that the broker's own user would not get through.
 
-    Mosquitto started as root becomes user ``mosquitto`` before it loads plugins. Looked at are the
-    rights of others, so a group that lets it in is reported too; empty where there is no such user.
+    Mosquitto started as root becomes that user before it loads plugins. Looked at are the rights of
+    owner, groups and others, not access control lists; empty where there is no such user, and for root.
     """
     try:
-        uid = pwd.getpwnam(_BROKER_USER).pw_uid
+        entry = pwd.getpwnam(user)
     except KeyError:
         return []
+    if entry.pw_uid == 0:
+        return []
+    groups = os.getgrouplist(user, entry.pw_gid)
     closed: list[Path] = []
     for path in paths:
         absolute = path.absolute()
@@ -129,7 +135,11 @@ def unreadable(paths: Iterable[Path]) -> list[Path]:
             except OSError:
                 break
             needed = _OTHERS_ENTER if step.is_dir() else _OTHERS_READ
-            if status.st_uid != uid and not status.st_mode & needed:
+            if status.st_uid == entry.pw_uid:
+                needed <<= 6
+            elif status.st_gid in groups:
+                needed <<= 3
+            if not status.st_mode & needed:
                 closed.append(step)
                 break
     return list(dict.fromkeys(closed))

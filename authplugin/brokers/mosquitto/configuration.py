@@ -39,10 +39,12 @@ class BrokerConfiguration(msgspec.Struct, frozen=True):
     Attributes:
         file: the file the broker was started with.
         lines: every setting in the order the broker reads them.
+        planned: files that are yet to be written.
     """
 
     file: Path
     lines: tuple[Line, ...]
+    planned: frozenset[Path] = frozenset()
 
     def last(self, key: str) -> Line | None:
         """The line that decides ``key``: the last one."""
@@ -65,6 +67,8 @@ class BrokerConfiguration(msgspec.Struct, frozen=True):
                 expected=f"{key} FILE, as `authplugin mosquitto build` prints it",
             )
         path = Path(line.value)
+        if path in self.planned:
+            return path
         try:
             path.open("rb").close()
         except OSError as error:
@@ -91,13 +95,18 @@ def find_configuration(command_line: bytes) -> Path:
     return Path(named[0].decode(errors="surrogateescape"))
 
 
-def read_configuration(file: Path) -> BrokerConfiguration:
+def read_configuration(file: Path, planned: Mapping[Path, str] | None = None) -> BrokerConfiguration:
     """Read a configuration as the broker does, following ``include_dir``.
+
+    Args:
+        file: the file the broker is started with.
+        planned: absolute path → text, of files that are yet to be written, or to be written anew.
 
     Raises:
         ConfigurationError: a file cannot be read, or has what the broker would read otherwise.
     """
-    return BrokerConfiguration(file, tuple(_lines(file, included=False)))
+    texts = {} if planned is None else planned
+    return BrokerConfiguration(file, tuple(_lines(file, texts, included=False)), frozenset(texts))
 
 
 def check_configuration(
@@ -192,10 +201,10 @@ def _names(password_file: Path) -> set[str]:
     return {line.partition(":")[0] for line in lines if ":" in line and not line.startswith("#")}
 
 
-def _lines(file: Path, *, included: bool) -> Iterator[Line]:
+def _lines(file: Path, planned: Mapping[Path, str], *, included: bool) -> Iterator[Line]:
     try:
         # Only a newline ends a line for the broker; Python knows ten other characters that do.
-        text = file.read_bytes().decode(errors="replace")
+        text = planned[file] if file in planned else file.read_bytes().decode(errors="replace")
     except OSError as error:
         raise ConfigurationError(
             file=str(file),
@@ -217,8 +226,12 @@ def _lines(file: Path, *, included: bool) -> Iterator[Line]:
         elif included:
             raise line.wrong("no such line in an included file: the broker passes over it")
         else:
+            folder = Path(line.value)
+            found = {*folder.glob("*.conf"), *(path for path in planned if _is_in(path, folder))}
             # The broker reads the files of a folder by name, upper and lower case alike.
-            for each in sorted(
-                Path(line.value).glob("*.conf"), key=lambda path: (path.name.lower(), path.name)
-            ):
-                yield from _lines(each, included=True)
+            for each in sorted(found, key=lambda path: (path.name.lower(), path.name)):
+                yield from _lines(each, planned, included=True)
+
+
+def _is_in(path: Path, folder: Path) -> bool:
+    return path.parent == folder and path.suffix == ".conf"

@@ -1,5 +1,6 @@
 """The lines of ``mosquitto.conf`` that put the gate in place, each with its reason."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from authplugin.brokers.mosquitto.build import Interpreter
@@ -72,3 +73,44 @@ def write_stanza(
     return "\n".join(
         f"# {reason}\n" + "".join(f"{key} {value}\n" for key, value in lines) for reason, lines in groups
     )
+
+
+MAX_CONNECTIONS = 10_000
+"""Clients of the listener that is written; beyond it a CONNECT is refused before it costs anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A listener to write.
+
+    Attributes:
+        port: TCP port.
+        address: what it is bound to, None for every address.
+        certificate: PEM file with the certificate chain; with ``key`` it speaks TLS.
+        key: PEM file with the private key.
+    """
+
+    port: int
+    address: str | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+
+def write_listener(listener: Listener) -> str:
+    """The lines of a listener; they go after the stanza, and end whatever listener is before them."""
+    opening = f"listener {listener.port}" + (f" {listener.address}" if listener.address else "")
+    encrypted = listener.certificate is not None and listener.key is not None
+    reason = (
+        "Devices come in here, by TLS: their tokens are bearer passwords."
+        if encrypted
+        else "Without TLS, so for this machine alone: tokens are bearer passwords. `install` again with"
+        "\n# --certfile and --keyfile opens one for devices."
+    )
+    lines = [f"# {reason}", opening]
+    if encrypted:
+        lines += [f"certfile {listener.certificate}", f"keyfile {listener.key}"]
+    lines += [
+        "# A bound on sockets, hence on memory; raise LimitNOFILE of the service beyond it.",
+        f"max_connections {MAX_CONNECTIONS}",
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,250 @@
+"""Puts files in place so that it can be undone exactly, and undoes it.
+
+What was written is on record, by its hash, with what was there before. So a second installation
+knows its own files from those a person has changed since, and `undo` restores the first and keeps
+the second. Each file is replaced whole: whoever reads it sees the old one or the new one.
+"""
+
+import base64
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from authplugin.errors import InstallError
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedFile:
+    """A file to put in place.
+
+    Attributes:
+        path: absolute.
+        content: all of it.
+        mode: its permissions.
+        owner: user and group id; None leaves it to whoever installs.
+    """
+
+    path: Path
+    content: bytes
+    mode: int = 0o644
+    owner: tuple[int, int] | None = None
+
+
+class Before(msgspec.Struct, frozen=True):
+    """A file as it was before; ``content`` is base64."""
+
+    content: str
+    mode: int
+    uid: int
+    gid: int
+
+
+class Written(msgspec.Struct, frozen=True):
+    """A file on record.
+
+    Attributes:
+        path: absolute.
+        hashes: SHA-256, in hex, of what is known to be ours; two while it is being replaced.
+        before: what was there before the first installation, None for nothing.
+    """
+
+    path: str
+    hashes: tuple[str, ...]
+    before: Before | None = None
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an installation wrote.
+
+    Attributes:
+        files: in the order they were put in place.
+        folders: those that were made for them, the outer ones first.
+        options: what the next installation takes over, as text by name.
+    """
+
+    version: int = 1
+    files: tuple[Written, ...] = ()
+    folders: tuple[str, ...] = ()
+    options: dict[str, str] = {}
+
+    def find(self, path: Path) -> Written | None:
+        """What is on record for a path."""
+        return next((written for written in self.files if written.path == str(path)), None)
+
+
+def read_record(file: Path) -> Record | None:
+    """The record of an earlier installation, None when there is none.
+
+    Raises:
+        InstallError: the file is no such record.
+    """
+    try:
+        text = file.read_bytes()
+    except FileNotFoundError:
+        return None
+    try:
+        record = msgspec.json.decode(text, type=Record)
+    except msgspec.MsgspecError as error:
+        raise InstallError(f"{file}: no record of an installation ({error}); restore or remove it") from None
+    if record.version != 1:
+        raise InstallError(f"{file}: written by a newer version ({record.version}); uninstall with that")
+    return record
+
+
+def find_changed(files: Iterable[PlannedFile], record: Record | None) -> list[Path]:
+    """Files on record that a person has changed since: an installation would lose that."""
+    changed = []
+    for file in files:
+        written = record.find(file.path) if record is not None else None
+        found = _hash_of(file.path)
+        if written is not None and found not in {None, *written.hashes, _hash(file.content)}:
+            changed.append(file.path)
+    return changed
+
+
+def find_ours(record: Record) -> list[Path]:
+    """Files on record that are still as they were written: what `undo` would remove or restore."""
+    return [Path(file.path) for file in reversed(record.files) if _hash_of(Path(file.path)) in file.hashes]
+
+
+def place(
+    files: Sequence[PlannedFile], record_file: Path, record: Record | None, options: dict[str, str]
+) -> None:
+    """Put the files in place, in their order, and write the record.
+
+    When one cannot be written and this is the first installation, all is undone.
+
+    Args:
+        files: what to write; the one that makes the others count comes last.
+        record_file: where the record is.
+        record: of an earlier installation, None for none.
+        options: for the next installation.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    earlier = record if record is not None else Record()
+    folders = list(earlier.folders)
+    for path in (record_file, *(file.path for file in files)):
+        folders += [str(folder) for folder in _make_folders(path.parent)]
+    kept = [written for written in earlier.files if all(str(file.path) != written.path for file in files)]
+    planned = Record(
+        files=(*kept, *(_planned(file, earlier) for file in files)), folders=tuple(folders), options=options
+    )
+    _write(PlannedFile(record_file, _encode(planned)))
+    try:
+        for file in files:
+            _write(file)
+    except OSError:
+        if record is None:
+            undo(planned, record_file)
+        raise
+    done = msgspec.structs.replace(
+        planned,
+        files=(
+            *kept,
+            *(
+                msgspec.structs.replace(_planned(file, planned), hashes=(_hash(file.content),))
+                for file in files
+            ),
+        ),
+    )
+    _write(PlannedFile(record_file, _encode(done)))
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """What `undo` did: files removed, restored, and kept since a person has changed them."""
+
+    removed: tuple[Path, ...]
+    restored: tuple[Path, ...]
+    kept: tuple[Path, ...]
+
+
+def undo(record: Record, record_file: Path) -> Undone:
+    """Undo an installation: the last file first, then the folders that are empty, then the record.
+
+    Raises:
+        OSError: a file cannot be removed or restored; what is on record stays so.
+    """
+    removed, restored, kept = [], [], []
+    for written in reversed(record.files):
+        path = Path(written.path)
+        found = _hash_of(path)
+        if found is None:
+            continue
+        if found not in written.hashes:
+            kept.append(path)
+        elif written.before is None:
+            path.unlink()
+            removed.append(path)
+        elif found != _hash(base64.b64decode(written.before.content)):
+            before = written.before
+            content = base64.b64decode(before.content)
+            _write(PlannedFile(path, content, before.mode, (before.uid, before.gid)))
+            restored.append(path)
+    record_file.unlink(missing_ok=True)
+    for folder in reversed(record.folders):
+        with contextlib.suppress(OSError):  # not empty, or gone: not ours to remove
+            Path(folder).rmdir()
+    return Undone(tuple(removed), tuple(restored), tuple(kept))
+
+
+def _planned(file: PlannedFile, record: Record) -> Written:
+    """What goes on record before a file is put in place: what is there now is ours as well, or is kept."""
+    written = record.find(file.path)
+    hashes = (_hash(file.content), *(written.hashes if written is not None else ()))
+    if written is not None:
+        return msgspec.structs.replace(written, hashes=tuple(dict.fromkeys(hashes)))
+    try:
+        status, content = file.path.stat(), file.path.read_bytes()
+    except FileNotFoundError:
+        return Written(str(file.path), hashes)
+    before = Before(base64.b64encode(content).decode(), status.st_mode & 0o7777, status.st_uid, status.st_gid)
+    return Written(str(file.path), (*hashes, _hash(content)), before)
+
+
+def _write(file: PlannedFile) -> None:
+    """Replace a file whole, and have it on disk before it takes its name."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{file.path.name}.", dir=file.path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as made:
+            made.write(file.content)
+            if file.owner is not None and os.geteuid() == 0:
+                os.fchown(made.fileno(), *file.owner)
+            os.fchmod(made.fileno(), file.mode)
+            made.flush()
+            os.fsync(made.fileno())
+        Path(name).replace(file.path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _make_folders(folder: Path) -> list[Path]:
+    """Make a folder and those above it; those that were not there, the outer ones first."""
+    made = [step for step in (folder, *folder.parents) if not step.exists()][::-1]
+    for step in made:
+        step.mkdir(mode=0o755)
+    return made
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _hash_of(path: Path) -> str | None:
+    try:
+        return _hash(path.read_bytes())
+    except FileNotFoundError:
+        return None
+
+
+def _encode(record: Record) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n"

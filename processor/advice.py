@@ -15,8 +15,9 @@ class Advice(NamedTuple):
 
 ADVICE: Mapping[DeadReason, Advice] = {
     DeadReason.MALFORMED: Advice(
-        "The payload is empty, no JSON, not UTF-8, nested too deeply, or names a member twice.",
-        "Correct the device's encoder.",
+        "The payload is empty, not in its format (JSON, if nothing says otherwise), not UTF-8, nested too "
+        "deeply, or names a member twice.",
+        "Correct the device's encoder, its content type, or `engine.formats`.",
     ),
     DeadReason.OVERSIZE: Advice(
         "The payload, the batch or the number of metrics is beyond its bound, or Kafka refuses the record.",
@@ -27,11 +28,16 @@ ADVICE: Mapping[DeadReason, Advice] = {
         "A number is NaN, infinite or beyond a double.", "Have the device leave out what it cannot measure."
     ),
     DeadReason.WRONG_TYPE: Advice(
-        "A member has another type than its schema says, or a batch or `metrics` is empty.",
-        "Compare the message with `telemetry.schema.json` or `device-event.schema.json`.",
+        "A member has another type than its schema or format says, or there is nothing with a number.",
+        "Compare the message with `telemetry.schema.json`, `device-event.schema.json` or its format's.",
     ),
     DeadReason.METRIC_NAME: Advice(
-        "A metric's name is not 1 to 64 of A-Z a-z 0-9 . _ -", "Rename the metric on the device."
+        "A metric's name is not 1 to 64 of A-Z a-z 0-9 . _ -, or a pack's name is none of its format.",
+        "Rename the metric on the device.",
+    ),
+    DeadReason.ALIAS_ONLY: Advice(
+        "A Sparkplug metric has an alias and no name: only the node's birth certificate has its name.",
+        "Have the edge node send names with its data: switch aliases off.",
     ),
     DeadReason.UNKNOWN_METRIC: Advice(
         'No rule selects the metric (`engine.unknown_metrics = "dead"`), or the asset has too many series. '
@@ -48,7 +54,8 @@ ADVICE: Mapping[DeadReason, Advice] = {
         "Set the device's clock, or have it send no `ts` until it is set.",
     ),
     DeadReason.IDENTITY_MISMATCH: Advice(
-        "The payload names another asset than its topic.", "Look for an attack; else correct the device."
+        "The payload names another asset than its topic, or several devices.",
+        "Look for an attack; else correct the device.",
     ),
     DeadReason.TOPIC_INVALID: Advice(
         "The topic is no telemetry, event or status topic, or a level of it has other letters than allowed.",

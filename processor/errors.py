@@ -19,6 +19,7 @@ class DeadReason(StrEnum):
     NON_FINITE = "non_finite"
     WRONG_TYPE = "wrong_type"
     METRIC_NAME = "metric_name"
+    ALIAS_ONLY = "alias_only"
     UNKNOWN_METRIC = "unknown_metric"
     TIME_INVALID = "time_invalid"
     CLOCK_AHEAD = "clock_ahead"

@@ -5,6 +5,12 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+#: The formats of telemetry payloads; one file each in `processor.codec`.
+Format = Literal["json", "senml+json", "senml+cbor", "sparkplug", "text"]
+_Topic = Annotated[
+    str, Meta(pattern=r"^assets/(\+|[A-Za-z0-9_-]{1,64})/(#|\+|telemetry(/(#|\+|[A-Za-z0-9._-]{1,64}))?)$")
+]
+
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Bounds of the engine: what is beyond one goes to the dead letters, with its reason, and is counted."""
@@ -47,3 +53,10 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Literal["judge", "dead"],
         Meta(description="samples of metrics that no rule selects: counted as judged, or set aside"),
     ] = "judge"
+    formats: Annotated[
+        dict[_Topic, Format],
+        Meta(
+            description="format of telemetry by MQTT topic filter, `assets/<id or +>/telemetry…`: the first "
+            "that matches; else what the content type says, else JSON"
+        ),
+    ] = msgspec.field(default_factory=dict)

@@ -18,7 +18,7 @@ import numpy as np
 
 from processor.cases.casebook import Casebook, Condition
 from processor.cases.finding import Evidence, Finding, make_finding
-from processor.codec.json import JsonCodec
+from processor.codec.formats import Codec
 from processor.codec.reading import Reading
 from processor.detect import kernel
 from processor.detect.detector import Target
@@ -28,7 +28,7 @@ from processor.engine.heartbeat import PartitionClock, read_beat
 from processor.engine.index import RECENT, Index
 from processor.errors import DeadLetter, DeadReason
 from processor.limits import Limits
-from processor.model import HEARTBEAT, TAIL, CaseEvent, Counts, Dead, Outcome, Record
+from processor.model import CONTENT_TYPE, HEARTBEAT, TAIL, CaseEvent, Counts, Dead, Outcome, Record
 from processor.rules.ruleset import RuleSet
 
 _LONGEST_ID = 64
@@ -54,12 +54,7 @@ class Engine:
         self.counts = Counts()
         self.clock = PartitionClock()
         self._lateness = round(self.limits.lateness * 1000)
-        self._codec = JsonCodec(
-            payload_bytes=self.limits.payload_bytes,
-            messages=self.limits.messages,
-            metrics=self.limits.metrics,
-            ahead=round(self.limits.clock_ahead * 1000),
-        )
+        self._codec = Codec(self.limits)
         self.index = Index(rules, jit=jit, evidence=self.limits.evidence)
         self.casebook = Casebook(rules.rules, self._lateness, lambda series: self.index.of(series)[0])
         self._passes = passes.ordering(jit=jit)
@@ -92,9 +87,12 @@ class Engine:
                 at = by_key.get(key, -1)
                 asset = self.index.ids[at] if at >= 0 else _asset_id(key)
                 headers = record.headers
-                tail = headers[0][1] if len(headers) == 1 and headers[0][0] == TAIL else _tail(headers)
                 # Kafka's headers may have no value.
-                readings = read(tail or b"", record.value, record.timestamp, asset)
+                if len(headers) == 1 and headers[0][0] == TAIL:
+                    readings = read(headers[0][1] or b"", record.value, record.timestamp, asset)
+                else:
+                    tail, content_type = _read_headers(headers)
+                    readings = read(tail, record.value, record.timestamp, asset, content_type)
                 if at < 0 and readings:
                     at = self.index.add_asset(key, asset)
                 if not readings:
@@ -366,8 +364,9 @@ def _asset_id(key: bytes) -> str:
     return key.decode("ascii")
 
 
-def _tail(headers: Sequence[tuple[str, bytes]]) -> bytes:
-    for name, value in headers:
-        if name == TAIL:
-            return value
-    raise DeadLetter(DeadReason.TOPIC_INVALID, f"no header {TAIL!r}")
+def _read_headers(headers: Sequence[tuple[str, bytes]]) -> tuple[bytes, bytes]:
+    """Tail of the topic, and content type; values may be None, whatever the type says."""
+    found = dict(reversed(headers))
+    if TAIL not in found:
+        raise DeadLetter(DeadReason.TOPIC_INVALID, f"no header {TAIL!r}")
+    return found[TAIL] or b"", found.get(CONTENT_TYPE) or b""

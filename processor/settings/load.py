@@ -14,7 +14,7 @@ from processor.errors import ConfigurationError
 from processor.settings.model import ProcessorSettings, Secret
 
 _PREFIX = "PROCESSOR_"
-_PATH = re.compile(r"(?s)^(.*?)(?: - at `\$\.?(.*)`)?$")
+_PATH = re.compile(r"(?s)^(.*?)(?: - at (?:`key` in )?`\$\.?(.*)`)?$")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
 _EXPECTED = re.compile(r"(?s)^Expected (.*?)(?:, got (.*))?$")
 _INDEX = re.compile(r"\[.*?\]$")
@@ -166,6 +166,7 @@ def _choices(key: str, said: str) -> str:
         for inner in msgspec.structs.fields(field.type) if field.name == table else ():
             kind = msgspec.inspect.type_info(inner.type)
             kind = kind.type if isinstance(kind, msgspec.inspect.Metadata) else kind
+            kind = kind.value_type if isinstance(kind, msgspec.inspect.DictType) else kind
             if inner.name == name and isinstance(kind, msgspec.inspect.LiteralType):
                 return "one of " + ", ".join(str(value) for value in kind.values)
     return said

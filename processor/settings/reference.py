@@ -43,7 +43,8 @@ def _row(field: Any) -> str:  # noqa: ANN401 - msgspec's FieldInfo of any struct
         text = text or str((info.extra_json_schema or {}).get("description", ""))
         unit = unit or str((info.extra or {}).get("unit", ""))
         info = info.type
-    default = "none" if field.default is None else msgspec.json.encode(field.default).decode()
+    value = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
+    default = "none" if value is None else msgspec.json.encode(value).decode()
     bounds = _bounds(info)
     what = text.rstrip(".") + (f", in {unit}" if unit else "") + "."
     what = what[0].upper() + what[1:]
@@ -66,8 +67,9 @@ def _name(info: Any) -> str:  # noqa: ANN401 - as above
         return next(_name(kind) for kind in info.types if not isinstance(kind, kinds.NoneType))
     if isinstance(info, kinds.LiteralType):
         return " or ".join(f"`{value}`" for value in info.values)
-    if isinstance(info, kinds.VarTupleType):
-        return f"list of {_name(info.item_type)}"
+    if isinstance(info, kinds.VarTupleType | kinds.DictType):
+        one = ("list", info.item_type) if isinstance(info, kinds.VarTupleType) else ("table", info.value_type)
+        return f"{one[0]} of {_name(one[1])}"
     if isinstance(info, kinds.CustomType) and info.cls is Secret:
         return "secret text"
     if isinstance(info, kinds.Metadata):

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from processor.cases.episode import Episode, Phase, Turn
 from processor.cases.event import make_event
 from processor.cases.finding import Evidence, Finding
-from processor.codec.json import JsonCodec
+from processor.codec.formats import Codec
 from processor.errors import DeadLetter
+from processor.limits import Limits
 from processor.rules import load_rules
 from processor.rules.ruleset import Rule
 from tests.support.contracts import CONTRACTS, TOPICS, holds
@@ -18,7 +19,7 @@ from tests.support.contracts import CONTRACTS, TOPICS, holds
 ASSET = "02iAB00000CdEfGYAV"
 RECEIVED = 1_772_359_205_250
 RULES = load_rules(CONTRACTS.parent / "demo" / "rules.yaml").rules
-CODEC = JsonCodec(payload_bytes=100_000, messages=100, metrics=100, ahead=5_000)
+CODEC = Codec(Limits(payload_bytes=100_000, messages=100, metrics=100, clock_ahead=5))
 
 NAMES = st.one_of(
     st.from_regex(TOPICS["identifiers"]["metric"]["pattern"], fullmatch=True),

@@ -4,17 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from processor.codec.formats import Codec
 from processor.codec.identity import extend
-from processor.codec.json import JsonCodec
 from processor.codec.reading import Reading
 from processor.errors import DeadLetter, DeadReason
+from processor.limits import Limits
 
 RECEIVED = 1_700_000_000_000
 ASSET = "02iAB00000CdEfGYAV"
 
 
-def codec() -> JsonCodec:
-    return JsonCodec(payload_bytes=4096, messages=3, metrics=4, ahead=300_000)
+def codec() -> Codec:
+    return Codec(Limits(payload_bytes=4096, messages=3, metrics=4, clock_ahead=300))
 
 
 def read(value: bytes, tail: bytes = b"telemetry", asset: str = ASSET) -> tuple[Reading, ...]:
@@ -44,7 +45,7 @@ def test_equal_shapes_are_one_object() -> None:
 
 
 def test_devices_that_invent_names_fill_no_memory_with_them() -> None:
-    one = JsonCodec(payload_bytes=65_536, messages=1, metrics=1000, ahead=0)
+    one = Codec(Limits(payload_bytes=65_536, messages=1, metrics=1000, clock_ahead=1))
 
     def is_kept(shape: int) -> bool:
         value = json.dumps({"metrics": dict.fromkeys((f"m{shape}.{n}" for n in range(1000)), 1)}).encode()

@@ -1,0 +1,62 @@
+"""Values with a name and a time each, as readings: those of one time together, in order of time."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from processor.codec.reading import Reading
+from processor.codec.shape import Shapes
+from processor.errors import DeadLetter, DeadReason
+
+
+class Value(NamedTuple):
+    """One value: event time in milliseconds since the epoch, metric, number, unit ("" for none)."""
+
+    t: int
+    name: str
+    v: float
+    unit: str
+
+
+class Packs:
+    """Makes readings of packs.
+
+    Args:
+        shapes: the names, shared by all formats.
+    """
+
+    def __init__(self, shapes: Shapes) -> None:
+        self._shapes = shapes
+        #: Values that no rule could judge (texts, bytes, sums, nulls) beside others that were read.
+        self.passed_over = 0
+
+    def build(self, values: Sequence[Value], *, passed_over: int, seq: int = -1) -> tuple[Reading, ...]:
+        """Readings in order of time.
+
+        A name that comes twice at one time makes a reading of its own, so that the engine tells a duplicate
+        from a conflict. The message's sequence number goes with the newest.
+
+        Raises:
+            DeadLetter: no value is a number, or a name is none.
+        """
+        if not values:
+            raise DeadLetter(DeadReason.WRONG_TYPE, "no value is a number or a boolean")
+        turns: dict[tuple[int, str], int] = {}
+        groups: dict[tuple[int, int], dict[str, Value]] = {}
+        for value in values:
+            turn = turns.get((value.t, value.name), 0)
+            turns[value.t, value.name] = turn + 1
+            groups.setdefault((value.t, turn), {})[value.name] = value
+        places = sorted(groups)
+        readings = tuple(
+            self._reading(place[0], groups[place], seq if place is places[-1] else -1) for place in places
+        )
+        self.passed_over += passed_over
+        return readings
+
+    def _reading(self, t: int, group: dict[str, Value], seq: int) -> Reading:
+        shape = tuple(group)
+        names = self._shapes.known.get(shape) or self._shapes.admit(shape)
+        units = tuple(value.unit for value in group.values())
+        return Reading(
+            t, seq, names, tuple(value.v for value in group.values()), units if any(units) else None
+        )

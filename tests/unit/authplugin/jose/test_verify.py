@@ -1,6 +1,5 @@
 """One token, one set: the seam that public vector suites are run against."""
 
-import json
 import subprocess
 import sys
 
@@ -99,38 +98,9 @@ def test_key_says_no_to_lengths_that_cannot_be(algorithm: str) -> None:
         assert not key.holds(b"message", bytes(length))
 
 
-def test_example_of_rfc_7515_appendix_a_2_verifies() -> None:
-    key = {
-        "kty": "RSA",
-        "kid": "a2",
-        "e": "AQAB",
-        "n": (
-            "ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yR"
-            "T-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXB"
-            "dQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9ia"
-            "GNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ"
-        ),
-    }
-    token = (
-        b"eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290"
-        b"Ijp0cnVlfQ.cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XOiZj5RZmh7AAuHIm4Bh-0Qc_lF5YKt_O8W2Fp5ju"
-        b"jGbds9uJdbF9CUAr7t1dnZcAcQjbKBYNX4BAynRFdiuB--f_nZLgrnbyTyWzO75vRK5h6xBArLIARNPvkSjtQBMHlb1L07Qe7K0GarZR"
-        b"mB_eSN9383LcOLn6_dO--xi12jzDwusC-eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np6LbgGY9Fs98rqVt5"
-        b"AXLIhWkWywlVmtVrBp0igcN_IoypGlUPQGe77Rw"
-    )
-    # The RFC's header names no key, and we require one: the signature alone is looked at here.
-    signing_input, _, signature = token.rpartition(b".")
-    padded = signature.translate(bytes.maketrans(b"-_", b"+/")) + b"=="
-    import binascii  # noqa: PLC0415 - used here only
-
-    assert admit(key, ["RS256"]).holds(signing_input, binascii.a2b_base64(padded))
-    assert refusal(token, {"keys": [key]}) is Reason.KID_INVALID
-    assert json.loads(binascii.a2b_base64(signing_input.split(b".")[0] + b"==")) == {"alg": "RS256"}
-
-
 def test_identity_rules_come_without_the_verifier_and_the_seam_is_there_all_the_same() -> None:
     asked = "import sys, authplugin.jose.identity; sys.exit('cryptography' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", asked], check=False).returncode == 0
     assert authplugin.jose.verify_jws is verify_jws
     with pytest.raises(AttributeError, match="no attribute 'other'"):
-        _ = authplugin.jose.other  # type: ignore[attr-defined] # not there, as is asked
+        _ = authplugin.jose.other

@@ -18,7 +18,10 @@ import msgspec
 
 from authplugin.auditfile import AuditFile
 from authplugin.clock import Clock
+from authplugin.clones import Finding
+from authplugin.errors import Reason
 from authplugin.model import Action, Allow, Connect, Decision, Grant, Possession
+from authplugin.sessions import Session
 
 QUEUE = 10_000
 """Most lines that wait; some 4 MB."""
@@ -41,7 +44,8 @@ class Line(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
     Attributes:
         ts: milliseconds since the epoch.
-        event: ``connect``, ``publish``, ``subscribe``, ``receive``, or ``dropped``.
+        event: ``connect``, ``publish``, ``subscribe``, ``receive``, ``end`` (of a session, by the gate),
+            ``clone`` or ``dropped``.
         outcome: ``allowed`` or ``refused``.
         reason: why it was refused.
         detail: the same for a person.
@@ -77,7 +81,7 @@ class Line(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class Audit:
-    """An `authplugin.gate.Observer` that writes JSON lines to a file.
+    """An `authplugin.observer.Observer` that writes JSON lines to a file.
 
     Args:
         file: what the lines are appended to.
@@ -103,7 +107,7 @@ class Audit:
         self._draw = draw
         self._queue: deque[Line] = deque()
         self._put = self._queue.append
-        # Written by the decisions' thread alone, what follows by the writer's alone: no lock.
+        # Written by the thread that decides alone, and what follows by whoever writes: no lock between.
         self._overflowed = 0
         self._lost = 0
         self._told = 0
@@ -111,6 +115,7 @@ class Audit:
         self._refused = 0
         self._sums: dict[tuple[str, str], int] = {}
         self._error = ""
+        self._writing = threading.Lock()
         self._woken = threading.Event()
         self._stopping = False
         self._thread: threading.Thread | None = None
@@ -150,12 +155,18 @@ class Audit:
                 int(seconds * 1e6),
             )
         else:
+            known = decision.grant
             line = Line(
                 int(self._now() * 1000.0),
                 "connect",
                 "refused",
                 decision.reason,
                 decision.detail,
+                "" if known is None else known.asset_id,
+                "" if known is None else known.device_id,
+                "" if known is None else known.issuer,
+                "" if known is None else known.kid,
+                "" if known is None else known.token_digest,
                 client=connect.client_id[:_SHOWN],
                 address=connect.address,
                 us=int(seconds * 1e6),
@@ -183,6 +194,40 @@ class Audit:
     def failed(self, error: Exception) -> None:
         """Nothing to add: the decision that follows says ``internal``."""
 
+    def session_opened(self, session: Session) -> None:
+        """Nothing to add: the decision before it is written."""
+
+    def session_expiring(self, session: Session) -> None:
+        """Nothing to add: its end will be written."""
+
+    def session_ended(self, session: Session, reason: Reason | None) -> None:
+        """Note a session that the gate ended."""
+        if reason is not None:
+            self._wait(self._about(session, "end", reason, ""))
+
+    def clone_found(self, finding: Finding) -> None:
+        """Note a finding."""
+        told = f"{finding.kind} {finding.other}".rstrip()
+        reason = Reason.QUARANTINED.value if finding.quarantined else ""
+        self._wait(self._about(finding.session, "clone", reason, told))
+
+    def _about(self, session: Session, event: str, reason: str, detail: str) -> Line:
+        grant = session.grant
+        return Line(
+            int(self._now() * 1000.0),
+            event,
+            "",
+            reason,
+            detail,
+            grant.asset_id,
+            grant.device_id,
+            grant.issuer,
+            grant.kid,
+            grant.token_digest,
+            client=session.client_id[:_SHOWN],
+            address=session.address,
+        )
+
     def start(self) -> None:
         """Start the writing thread."""
         self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
@@ -196,11 +241,15 @@ class Audit:
             self._thread.join(timeout)
 
     def flush(self, *, last: bool = False) -> None:
-        """Write what waits, now; for one thread at a time, which is the audit's own once it runs.
+        """Write what waits, now; from any thread but the one that decides, unless it may wait.
 
         Args:
             last: whether the sums of the second that still runs are written as well.
         """
+        with self._writing:
+            self._flush(last=last)
+
+    def _flush(self, *, last: bool) -> None:
         queue = self._queue
         lines = [take() for take in repeat(queue.popleft, len(queue))]
         lines = self._summed(lines)

@@ -48,6 +48,7 @@ ROWS: tuple[tuple[str, frozenset[Reason]], ...] = (
     ("audience", frozenset({Reason.AUDIENCE_MISMATCH})),
     ("identity", frozenset({Reason.ASSET_MISSING, Reason.DEVICE_MISSING, Reason.CLAIMS_MALFORMED})),
     ("asset", frozenset({Reason.ASSET_UNSAFE, Reason.FOREIGN_ASSET})),
+    ("standing", frozenset({Reason.REVOKED, Reason.ASSET_UNKNOWN, Reason.QUARANTINED})),
 )
 TOPIC_ROW = ("topic", frozenset({Reason.TOPIC_DENIED, Reason.TOPIC_ID_FORM}))
 

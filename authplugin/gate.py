@@ -14,17 +14,34 @@ import msgspec
 
 from authplugin.ace import NONCE_BYTES, parse_token
 from authplugin.clock import Clock
+from authplugin.clones import Clones
 from authplugin.errors import Reason, Refused
 from authplugin.explanation import Check, explain
 from authplugin.jose.claims import check_asset, check_claims, parse_claims, peek_issuer
 from authplugin.jose.compact import MAX_TOKEN_BYTES, parse_header, split
 from authplugin.jose.key import VerifyingKey
 from authplugin.jose.possession import confirmation
+from authplugin.jose.profile import check_required, read_attributes
 from authplugin.jose.verify import verify_signature
-from authplugin.model import Action, Allow, Connect, Decision, Deny, Grant, Possession
+from authplugin.model import (
+    Action,
+    Allow,
+    Connect,
+    Decision,
+    Deny,
+    Grant,
+    GrantRefused,
+    Possession,
+)
+from authplugin.observer import Observer
 from authplugin.policy import IssuerPolicy, Policy
+from authplugin.presence import Presence
 from authplugin.proof import Challenge, ask, check_answer, read_certificate
+from authplugin.provisioned import Provisioned
+from authplugin.revocation import Revocations
 from authplugin.sessions import Kick, Session, Sessions
+from authplugin.standing import Standing
+from authplugin.throttle import Throttle
 from authplugin.topics.containment import contains
 from authplugin.topics.grammar import check_filter, check_topic, unshare
 from authplugin.verdicts import VerdictCache
@@ -49,19 +66,6 @@ class Keys(Protocol):
         """
 
 
-class Observer(Protocol):
-    """Sees every decision: metrics, audit. Must not raise and must not wait."""
-
-    def authenticated(self, connect: Connect, decision: Decision, seconds: float) -> None:
-        """A connect was decided in ``seconds``."""
-
-    def authorized(self, grant: Grant, action: Action, topic: str, decision: Decision) -> None:
-        """A topic was decided."""
-
-    def failed(self, error: Exception) -> None:
-        """The gate itself failed and denied; the error's text may hold secrets, its type does not."""
-
-
 class Gate:
     """Decides; holds what deciding needs. For one thread at a time; never raises.
 
@@ -73,10 +77,13 @@ class Gate:
         verdicts: tokens verified before.
         metrics: sees every decision.
         audit: sees every decision as well, None for no audit.
+        events: the same.
+        throttle: debts of addresses, of its own when None.
+        clones: sees sessions come and go, of its own when None.
         random: that many fresh random bytes, for nonces.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all it stands on, by name
         self,
         policy: Policy,
         keys: Keys,
@@ -86,6 +93,9 @@ class Gate:
         verdicts: VerdictCache,
         metrics: Observer,
         audit: Observer | None = None,
+        events: Observer | None = None,
+        throttle: Throttle | None = None,
+        clones: Clones | None = None,
         random: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self._policy = policy
@@ -94,9 +104,16 @@ class Gate:
         self._sessions = sessions
         self._verdicts = verdicts
         self._random = random
-        self._observers = (metrics,) if audit is None else (metrics, audit)
-        # One number for keys and policy together, and one object for all verdicts that share it.
-        self._generation = 1
+        self._observers = tuple(observer for observer in (metrics, audit, events) if observer is not None)
+        self._throttle = Throttle(clock=clock) if throttle is None else throttle
+        self._standing = Standing(Clones(clock=clock) if clones is None else clones)
+        self._quarantined = self._standing.clones.until
+        self._presence = Presence(sessions, self._standing.clones, self._throttle, self._observers)
+        # One number for keys, policy and standing together, and one object for all verdicts that
+        # share it; and the one of the last change of keys or policy: verdicts younger than that are
+        # of the keys and policy in force, and only standing is to be asked again.
+        self._verified = 1
+        self._generation = 2
         self._keys_seen = keys.generation
 
     @property
@@ -107,7 +124,39 @@ class Gate:
     def adopt(self, policy: Policy) -> None:
         """Decide by another policy from now on; verdicts reached under the old one are judged again."""
         self._policy = policy
+        self._verify_anew()
+
+    def revoke(self, revocations: Revocations) -> int:
+        """Refuse what a compiled set names from now on; its live sessions go at the next `due`.
+
+        Returns:
+            How many live sessions those are.
+        """
+        self._standing.revocations = revocations
         self._generation += 1
+        return self._presence.kick_revoked(revocations)
+
+    def provision(self, issuer: str, assets: Provisioned) -> None:
+        """Let in these assets of an issuer only, where its policy requires it; for connects to come."""
+        self._standing.provisioned = {**self._standing.provisioned, issuer: assets}
+        self._generation += 1
+
+    def quarantine(self, asset_id: str, seconds: float | None = None) -> int:
+        """Keep an asset out for some seconds, by default as configured; its live sessions go.
+
+        Returns:
+            How many live sessions those are.
+        """
+        self._standing.clones.quarantine(asset_id, seconds)
+        return self._presence.kick_asset(asset_id, Reason.QUARANTINED)
+
+    def release(self, asset_id: str) -> bool:
+        """Let a quarantined asset in again; whether it was quarantined."""
+        return self._standing.clones.release(asset_id)
+
+    def post(self, work: Callable[[], None]) -> None:
+        """Have work done on the door's thread, at the next `due`; the one method for any thread."""
+        self._presence.post(work)
 
     def authenticate(self, connect: Connect) -> Decision:
         """Decide whether a client comes in, and as which asset.
@@ -122,7 +171,7 @@ class Gate:
             grant = self._judge(connect)
             decision: Decision = Allow(grant, self._possession(connect, grant))
         except Refused as refused:
-            decision = Deny(refused.reason, refused.detail)
+            decision = _deny(refused)
         except Exception as error:  # noqa: BLE001 - whatever fails, the client stays out and the broker lives
             decision = self._fail(error)
         self._tell(connect, decision, self._clock.monotonic() - started)
@@ -146,7 +195,7 @@ class Gate:
         try:
             return self._challenge(connect, renews, started)
         except Refused as refused:
-            decision = Deny(refused.reason, refused.detail)
+            decision = _deny(refused)
         except Exception as error:  # noqa: BLE001 - as above
             decision = self._fail(error)
         self._tell(connect, decision, self._clock.monotonic() - started)
@@ -168,11 +217,28 @@ class Gate:
             check_answer(challenge, grant, answer, now=started)
             decision: Decision = Allow(grant, Possession.NONCE)
         except Refused as refused:
-            decision = Deny(refused.reason, refused.detail)
+            decision = _deny(refused)
         except Exception as error:  # noqa: BLE001 - as above
             decision = self._fail(error)
         seconds = challenge.seconds + self._clock.monotonic() - started
         self._tell(challenge.connect, decision, seconds)
+        return decision
+
+    def judge_again(self, connect: Connect, possession: Possession) -> Decision:
+        """Judge the token of a live session anew, for a door that saw its client prove possession.
+
+        Args:
+            connect: as in the challenge that it answered: its password is the token.
+            possession: what it has shown on this very connection.
+        """
+        started = self._clock.monotonic()
+        try:
+            decision: Decision = Allow(self._judge(connect), possession)
+        except Refused as refused:
+            decision = _deny(refused)
+        except Exception as error:  # noqa: BLE001 - as above
+            decision = self._fail(error)
+        self._tell(connect, decision, self._clock.monotonic() - started)
         return decision
 
     def authorize(self, grant: Grant, action: Action, topic: str) -> Decision:
@@ -203,7 +269,11 @@ class Gate:
         passed: dict[str, str] = {}
         refused: Deny | None = None
         try:
-            grant = self._verify(token, b"", self._clock.now(), passed.__setitem__)
+            digest = hashlib.sha256(token).digest()
+            grant = self._verify(token, digest, self._clock.now(), passed.__setitem__)
+            self._standing.check(grant, self._policy.issuers[grant.issuer])
+            self._standing.check_quarantine(grant)
+            passed["standing"] = "neither revoked nor quarantined"
             if topic is not None:
                 refused = self._refusal(grant, Action.PUBLISH, topic)
                 passed |= {"topic": topic} if refused is None else {}
@@ -213,26 +283,44 @@ class Gate:
             refused = self._fail(error)
         return explain(passed, refused, topic=topic is not None)
 
-    def open_session(self, client_id: str, connection: int, grant: Grant) -> Session | None:
+    def open_session(
+        self,
+        client_id: str,
+        connection: int,
+        grant: Grant,
+        *,
+        address: str = "",
+        possession: Possession = Possession.NONE,
+    ) -> Session | None:
         """Record that a client was let in; see `Sessions.open` for the rest.
 
         Args:
             client_id: as the client sent it.
             connection: the door's own name of the connection.
             grant: what `authenticate` answered with.
+            address: the peer's, as in `Connect`; without it clones on the move are not seen.
+            possession: what `authenticate` answered with.
         """
         issuer = self._policy.issuers.get(grant.issuer)
         leeway = 0.0 if issuer is None else issuer.leeway
         generation = self._verdicts.generation(grant.digest)
-        return self._sessions.open(client_id, connection, grant, generation=generation, leeway=leeway)
+        return self._presence.open(
+            client_id,
+            connection,
+            grant,
+            generation=generation,
+            leeway=leeway,
+            address=address,
+            possession=possession,
+        )
 
     def close_session(self, client_id: str, connection: int) -> Session | None:
         """Record that a connection ended; see `Sessions.close`."""
-        return self._sessions.close(client_id, connection)
+        return self._presence.close(client_id, connection)
 
     def due(self) -> list[Kick]:
         """Take the sessions that must be disconnected now; ask about once a second."""
-        return self._sessions.due()
+        return self._presence.due()
 
     def _judge(self, connect: Connect) -> Grant:
         """The straight line; what it returns is let in.
@@ -256,17 +344,19 @@ class Gate:
         generation = self._current()
         grant = self._verdicts.find(digest, generation, now)
         if grant is None:
-            grant = self._remembered(connect.client_id, digest, generation, now)
+            grant = self._recall(connect.client_id, digest, generation, now)
         if grant is None:
-            grant = self._verify_and_remember(token, digest, generation, now)
+            grant = self._verify_and_remember(connect.address, token, digest, generation, now)
+        if grant.asset_id in self._quarantined:
+            self._standing.check_quarantine(grant)
         issuer = policy.issuers[grant.issuer]
         if not _fits_client_id(connect.client_id, grant, issuer, policy):
-            raise Refused(
-                Reason.CLIENT_ID_MISMATCH, "the client id is not the asset id, nor it, a colon and a suffix"
-            )
+            detail = "the client id is not the asset id, nor it, a colon and a suffix"
+            raise GrantRefused(Reason.CLIENT_ID_MISMATCH, detail, grant)
         username = connect.username
         if username and username != grant.device_id and not issuer.names_asset(username, grant.asset_id):
-            raise Refused(Reason.USERNAME_MISMATCH, "the user name is neither the asset id nor the device id")
+            detail = "the user name is neither the asset id nor the device id"
+            raise GrantRefused(Reason.USERNAME_MISMATCH, detail, grant)
         return grant
 
     def _possession(self, connect: Connect, grant: Grant) -> Possession:
@@ -290,29 +380,52 @@ class Gate:
         now = self._clock.monotonic()
         return ask(asks, cnf, nonce=self._random(NONCE_BYTES), now=now, seconds=now - started)
 
-    def _remembered(self, client_id: str, digest: bytes, generation: int, now: float) -> Grant | None:
-        """The grant of a live session of the same client and token, None when there is none.
+    def _recall(self, client_id: str, digest: bytes, generation: int, now: float) -> Grant | None:
+        """The grant of a token verified under the keys and policy in force, None when there is none.
 
-        Brokers ask about connected clients again (Mosquitto does on SIGHUP, about all of them at
-        once): neither a full cache nor an issuer that does not answer may cost them their session.
+        Either its verdict is from before a change of revocations or provisioned assets, or it has a
+        live session of the same client: brokers ask about connected clients again (Mosquitto does
+        on SIGHUP, about all of them at once), and neither a full cache nor an issuer that does not
+        answer may cost them their session.
+
+        Raises:
+            GrantRefused: ``revoked asset_unknown`` since.
         """
-        session = self._sessions.find(client_id)
-        if session is None or session.generation != generation or session.grant.digest != digest:
-            return None
-        grant = session.grant
-        return grant if now < grant.expires + self._policy.issuers[grant.issuer].leeway else None
+        grant = self._verdicts.find_since(digest, self._verified, now)
+        if grant is None:
+            session = self._sessions.find(client_id)
+            if session is None or session.generation < self._verified or session.grant.digest != digest:
+                return None
+            grant = session.grant
+            if now >= grant.expires + self._policy.issuers[grant.issuer].leeway:
+                return None
+        self._standing.check(grant, self._policy.issuers[grant.issuer])
+        self._verdicts.renew(digest, generation)
+        return grant
 
-    def _verify_and_remember(self, token: bytes, digest: bytes, generation: int, now: float) -> Grant:
+    def _verify_and_remember(
+        self, address: str, token: bytes, digest: bytes, generation: int, now: float
+    ) -> Grant:
         known = self._verdicts.find_refused(digest, generation, now)
         if known is not None:
             raise Refused(known.reason, known.detail)
+        if not self._throttle.admits(address):
+            raise Refused(Reason.THROTTLED, "too many bad tokens came from this address")
         try:
             grant = self._verify(token, digest, now, _ignore)
         except Refused as refused:
+            self._throttle.failed(address, refused.reason)
             self._verdicts.remember_refused(digest, generation, now, refused.reason, refused.detail)
             raise
-        leeway = self._policy.issuers[grant.issuer].leeway
-        self._verdicts.remember(grant, generation, now, leeway=leeway)
+        issuer = self._policy.issuers[grant.issuer]
+        try:
+            self._standing.check(grant, issuer)
+        except GrantRefused:
+            # Verified all the same: next time it costs no signature to refuse it.
+            self._verdicts.remember(grant, self._verified, now, leeway=issuer.leeway)
+            raise
+        self._throttle.succeeded(address)
+        self._verdicts.remember(grant, generation, now, leeway=issuer.leeway)
         return grant
 
     def _verify(self, token: bytes, digest: bytes, now: float, passed: Callable[[str, str], None]) -> Grant:
@@ -320,13 +433,15 @@ class Gate:
         policy = self._policy
         compact = split(token)
         passed("form", "three canonical base64url parts")
-        header = parse_header(compact.header, policy.algorithms)
+        header = parse_header(compact.header, policy.algorithms, policy.types)
         passed("header", header.alg)
         issuer = policy.issuers.get(peek_issuer(compact.payload))
         if issuer is None:
             raise Refused(Reason.ISSUER_UNKNOWN, "the token's issuer is not a configured one")
         if header.alg not in issuer.algorithms:
             raise Refused(Reason.ALG_NOT_ALLOWED, "the issuer does not sign with this algorithm")
+        if header.typ not in issuer.types:
+            raise Refused(Reason.HEADER_NOT_ALLOWED, f"typ is not {' or '.join(sorted(issuer.types))}")
         passed("issuer", issuer.issuer)
         key = self._keys.find(issuer.issuer, header.kid)
         passed("key", header.kid)
@@ -341,7 +456,10 @@ class Gate:
             leeway=issuer.leeway,
             max_age=issuer.max_age,
             names=issuer.names,
+            foreign=issuer.foreign,
         )
+        if issuer.required:
+            check_required(claims.all, issuer.required)
         asset_id = check_asset(claims, issuer.id_form)
         if not issuer.assets.holds(asset_id):
             raise Refused(Reason.FOREIGN_ASSET, "the issuer does not speak for this asset")
@@ -357,7 +475,10 @@ class Gate:
             expires=float(claims.exp or 0.0),
             digest=digest,
             confirmation=confirmation(claims.cnf),
-            rights=policy.topics,
+            rights=policy.topics.fill(read_attributes(claims.all, issuer.attributes))
+            if issuer.attributes
+            else policy.topics,
+            issued=float(claims.iat if claims.iat is not None else claims.nbf or 0.0),
         )
 
     def _refusal(self, grant: Grant, action: Action, topic: str) -> Deny | None:
@@ -388,12 +509,17 @@ class Gate:
                 pass
 
     def _current(self) -> int:
-        """The number of the keys and policy in force."""
+        """The number of the keys, policy and standing in force."""
         keys = self._keys.generation
         if keys != self._keys_seen:
             self._keys_seen = keys
-            self._generation += 1
+            self._verify_anew()
         return self._generation
+
+    def _verify_anew(self) -> None:
+        """Believe no verdict reached so far."""
+        self._verified = self._generation + 1
+        self._generation += 2
 
     def _fail(self, error: Exception) -> Deny:
         """The gate itself failed: deny, and name the fault's type only, for its text may quote anything."""
@@ -401,6 +527,10 @@ class Gate:
             with suppress(Exception):  # as above
                 observer.failed(error)
         return Deny(Reason.INTERNAL, type(error).__name__)
+
+
+def _deny(refused: Refused) -> Deny:
+    return Deny(refused.reason, refused.detail, refused.grant if isinstance(refused, GrantRefused) else None)
 
 
 def _ignore(_check: str, _detail: str) -> None:

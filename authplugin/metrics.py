@@ -15,10 +15,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, star
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from authplugin.clones import Finding
 from authplugin.errors import Reason
 from authplugin.keys.cache import KeyCache
 from authplugin.model import Action, Allow, Connect, Decision, Grant
-from authplugin.sessions import Sessions
+from authplugin.sessions import Session, Sessions
 from authplugin.verdicts import VerdictCache
 
 ALLOWED = "allowed"
@@ -30,7 +31,7 @@ _BUCKETS = (5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e
 
 
 class Metrics:
-    """Counts decisions; an `authplugin.gate.Observer`.
+    """Counts decisions; an `authplugin.observer.Observer`.
 
     Args:
         registry: where the series are, by default one of its own.
@@ -98,9 +99,19 @@ class Metrics:
         """Count a fault of the gate."""
         self._faults()
 
-    def ended(self, reason: Reason) -> None:
+    def session_opened(self, session: Session) -> None:
+        """Nothing to add: live sessions are counted where they are kept."""
+
+    def session_expiring(self, session: Session) -> None:
+        """Nothing to add: its end will be counted."""
+
+    def session_ended(self, _session: Session, reason: Reason | None) -> None:
         """Count a session that the gate ended."""
-        self._ended[reason]()
+        if reason is not None:
+            self._ended[reason]()
+
+    def clone_found(self, finding: Finding) -> None:
+        """Nothing to add: findings are counted where they are made."""
 
     def reloaded(self, *, good: bool) -> None:
         """Count a configuration read anew: put in force, or refused while the old one stays."""

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import msgspec
 
-from authplugin.errors import Reason
+from authplugin.errors import Reason, Refused
 
 
 class Action(StrEnum):
@@ -130,6 +130,14 @@ class Deny(msgspec.Struct, frozen=True, gc=False):
     reason: Reason
     detail: str = ""
     grant: Grant | None = None
+
+
+class GrantRefused(Refused):
+    """Raised when a token was verified, and something else about it or its client is refused."""
+
+    def __init__(self, reason: Reason, detail: str, grant: Grant) -> None:
+        super().__init__(reason, detail)
+        self.grant = grant
 
 
 Decision = Allow | Deny

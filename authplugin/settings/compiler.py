@@ -4,8 +4,10 @@ import ipaddress
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from authplugin.jose.claims import ClaimNames
+from authplugin.jose.claims import FOREIGN, ClaimNames
+from authplugin.jose.compact import DEFAULT_TYPE
 from authplugin.jose.identity import IdForm, canonical_asset_id, is_asset_id
+from authplugin.jose.profile import Attribute, RequiredClaim, check_name
 from authplugin.policy import (
     AssetScope,
     IssuerPolicy,
@@ -16,7 +18,7 @@ from authplugin.policy import (
 )
 from authplugin.settings.tables import AssetsTable, GateSettings, IssuerTable, ServiceAccountTable
 from authplugin.topics.containment import overlaps
-from authplugin.topics.grammar import SINGLE, check_filter
+from authplugin.topics.grammar import check_filter
 from authplugin.topics.template import Template, Templates, check_apart, compile_template
 
 KeyPath = tuple[str | int, ...]
@@ -37,6 +39,8 @@ def compile_policy(settings: GateSettings, refuse: Refuse) -> Policy:
         if table.issuer in issuers:
             refuse((*path, "issuer"), table.issuer, "an issuer that is listed once")
         _check_keys(table, path, refuse)
+        if table.require_provisioned and table.provisioned_file is None:
+            refuse((*path, "require_provisioned"), "true without provisioned_file", "a file with the ids")
         issuer = _compile_issuer(table, path, refuse)
         for other in issuers.values():
             shared = issuer.assets.overlap(other.assets) or _shared_name(issuer, other)
@@ -52,11 +56,13 @@ def compile_policy(settings: GateSettings, refuse: Refuse) -> Policy:
             for table in settings.service_accounts
         },
         algorithms=frozenset(name for issuer in issuers.values() for name in issuer.algorithms),
+        types=frozenset(name for issuer in issuers.values() for name in issuer.types),
     )
     seen: set[str] = set()
     for position, account in enumerate(settings.service_accounts):
         _check_account(account, ("service_accounts", position), policy, seen, refuse)
     _check_address(settings, refuse)
+    _check_admin(settings, refuse)
     return policy
 
 
@@ -76,8 +82,14 @@ def _compile_issuer(table: IssuerTable, path: KeyPath, refuse: Refuse) -> Issuer
         max_age=table.max_token_age_s,
         did_as_client_id=table.did_as_client_id,
         names=ClaimNames(table.asset_claim, table.device_claim),
+        types=frozenset(table.token_types),
+        foreign=FOREIGN.difference(table.allowed_claims, (table.asset_claim, table.device_claim)),
+        required=tuple(RequiredClaim(claim.claim, claim.values) for claim in table.required_claims),
+        attributes=tuple(Attribute(attribute.name, attribute.claim) for attribute in table.attributes),
         possession=_compile_possession(table, (*path, "possession"), refuse),
+        require_provisioned=table.require_provisioned,
     )
+    _check_profile(issuer, table, path, refuse)
     if issuer.did_as_client_id and issuer.id_form is IdForm.OPAQUE and issuer.assets.every:
         refuse(
             (*path, "did_as_client_id"),
@@ -85,6 +97,33 @@ def _compile_issuer(table: IssuerTable, path: KeyPath, refuse: Refuse) -> Issuer
             "false, or assets other than any: a device id could be another asset's id",
         )
     return issuer
+
+
+def _check_profile(issuer: IssuerPolicy, table: IssuerTable, path: KeyPath, refuse: Refuse) -> None:
+    """What a mapped issuer calls its claims, and that its asset tokens can be told from its others."""
+    claims: list[tuple[KeyPath, str]] = [
+        (("asset_claim",), table.asset_claim),
+        (("device_claim",), table.device_claim),
+    ]
+    claims += [(("required_claims", n, "claim"), demand.claim) for n, demand in enumerate(issuer.required)]
+    claims += [(("attributes", n, "claim"), one.claim) for n, one in enumerate(issuer.attributes)]
+    for key, name in claims:
+        try:
+            check_name(name)
+        except ValueError as error:
+            refuse((*path, *key), f"{name}, which {error}", "a claim's name or a JSON Pointer")
+    names = [attribute.name for attribute in issuer.attributes]
+    for position, name in enumerate(names):
+        if name == "aid" or name in names[:position]:
+            refuse((*path, "attributes", position, "name"), name, "a name of its own")
+    told_apart = issuer.required or DEFAULT_TYPE not in issuer.types
+    if issuer.foreign != FOREIGN and not told_apart:
+        shared = ", ".join(sorted(FOREIGN - issuer.foreign))
+        refuse(
+            path,
+            f"{shared} in asset tokens, which ID or access tokens have as well",
+            "token_types without JWT, or required_claims, that tell asset tokens from them",
+        )
 
 
 def _shared_name(one: IssuerPolicy, other: IssuerPolicy) -> str | None:
@@ -148,15 +187,23 @@ def _compile_possession(table: IssuerTable, path: KeyPath, refuse: Refuse) -> Po
 
 def _check_keys(table: IssuerTable, path: KeyPath, refuse: Refuse) -> None:
     """The address of the key set: https, or this machine."""
-    if table.jwks_uri is not None and table.jwks_file is not None:
-        refuse((*path, "jwks_file"), "jwks_uri as well", "one of the two")
+    sources = {
+        "jwks_uri": table.jwks_uri,
+        "openid_configuration": table.openid_configuration,
+        "jwks_file": table.jwks_file,
+    }
+    given = [key for key, value in sources.items() if value is not None]
+    for key in given[1:]:
+        refuse((*path, key), f"{given[0]} as well", "one of the two")
+    if table.jwks_hosts and table.openid_configuration is None:
+        refuse((*path, "jwks_hosts"), "no openid_configuration", "jwks_hosts only beside it")
     if table.jwks_file is not None:
         return
-    key = "issuer" if table.jwks_uri is None else "jwks_uri"
-    value = table.issuer if table.jwks_uri is None else table.jwks_uri
+    key = given[0] if given else "issuer"
+    value = sources.get(key) or table.issuer
     expected = "an https URL (http to loopback only) without user, password or fragment"
-    if table.jwks_uri is None:
-        expected += ", or jwks_uri or jwks_file beside it"
+    if not given:
+        expected += ", or jwks_uri, openid_configuration or jwks_file beside it"
     try:
         parts = urlsplit(value)
         host = parts.hostname
@@ -184,11 +231,14 @@ def _is_loopback(host: str) -> bool:
 
 
 def _compile_topics(settings: GateSettings, refuse: Refuse) -> Templates:
+    lists = [{attribute.name for attribute in issuer.attributes} for issuer in settings.issuers]
+    attributes = set.intersection(*lists)
+
     def compiled(key: str, texts: tuple[str, ...]) -> tuple[Template, ...]:
         templates = []
         for position, text in enumerate(texts):
             try:
-                templates.append(compile_template(text))
+                templates.append(compile_template(text, attributes))
             except ValueError as error:
                 refuse(
                     ("topics", key, position),
@@ -200,6 +250,11 @@ def _compile_topics(settings: GateSettings, refuse: Refuse) -> Templates:
     templates = Templates(
         compiled("publish", settings.topics.publish), compiled("subscribe", settings.topics.subscribe)
     )
+    for position, issuer in enumerate(settings.issuers):
+        for place, attribute in enumerate(issuer.attributes):
+            if attribute.name not in templates.attributes:
+                path = ("issuers", position, "attributes", place, "name")
+                refuse(path, attribute.name, "a name that a template in [topics] has")
     try:
         check_apart(templates)
     except ValueError as error:
@@ -225,13 +280,22 @@ def _check_account(
                 refuse((*path, key, position), f"{topic_filter}, which {error}", "a topic filter")
     for position, topic_filter in enumerate(account.publish):
         for template in policy.topics.publish:
-            if overlaps(topic_filter, template.fill(SINGLE)):
+            if overlaps(topic_filter, template.widest):
                 refuse(
                     (*path, "publish", position),
                     topic_filter,
                     f"topics apart from {template}: what an asset says, only its own token may say",
                 )
                 break
+
+
+def _check_admin(settings: GateSettings, refuse: Refuse) -> None:
+    admin = settings.admin
+    if admin.socket is not None and admin.port is not None:
+        refuse(("admin", "port"), "socket as well", "one of the two")
+    if admin.port is not None and admin.secret_file is None:
+        expected = "a file with the secret: anyone on this machine reaches the port"
+        refuse(("admin", "secret_file"), "nothing", expected)
 
 
 def _check_address(settings: GateSettings, refuse: Refuse) -> None:

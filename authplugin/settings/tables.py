@@ -18,6 +18,7 @@ def _number(description: str, *, ge: float, le: float, unit: str | None = None) 
 
 
 Algorithm = Literal["RS256", "ES256", "EdDSA"]
+ForeignClaim = Literal["at_hash", "c_hash", "nonce", "auth_time", "sub", "scp"]
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
 
 
@@ -53,6 +54,45 @@ class PossessionTable(Table, frozen=True, kw_only=True):
     assets: Annotated[tuple[PossessionAssetsTable, ...], _meta("Assets with a mode of their own.")] = ()
 
 
+class RequiredClaimTable(Table, frozen=True, kw_only=True):
+    """A claim that every asset token of the issuer has; others are refused as `not_asset_token`."""
+
+    claim: Annotated[
+        str,
+        msgspec.Meta(
+            description="Its name; with a leading slash a JSON Pointer, as in `/device/serial`.",
+            min_length=1,
+            max_length=256,
+        ),
+    ]
+    values: Annotated[
+        tuple[str | int | bool, ...],
+        _meta("What it may be, with the same type; of a list one is enough. Without any, it must be there."),
+    ] = ()
+
+
+class AttributeTable(Table, frozen=True, kw_only=True):
+    """A claim that topic templates name: 1 to 64 letters, digits and `-_.`, or an integer."""
+
+    name: Annotated[
+        str,
+        msgspec.Meta(
+            description="Its name between braces in `[topics]`.",
+            pattern="^[a-z][a-z0-9_]*$",
+            min_length=1,
+            max_length=32,
+        ),
+    ]
+    claim: Annotated[
+        str,
+        msgspec.Meta(
+            description="The claim; with a leading slash a JSON Pointer, as in `/device/site`.",
+            min_length=1,
+            max_length=256,
+        ),
+    ]
+
+
 class IssuerTable(Table, frozen=True, kw_only=True):
     """One issuer of asset tokens."""
 
@@ -71,9 +111,17 @@ class IssuerTable(Table, frozen=True, kw_only=True):
     jwks_uri: Annotated[
         str | None,
         _meta(
-            "Where its key set is; else `issuer` less a trailing slash + `/id/keys`, unless jwks_file is set."
+            "Where its key set is; without it, jwks_file and openid_configuration: `issuer` less a trailing "
+            "slash + `/id/keys`."
         ),
     ] = None
+    openid_configuration: Annotated[
+        str | None,
+        _meta("Where its OpenID Connect discovery document is, which says where the key set is."),
+    ] = None
+    jwks_hosts: Annotated[
+        tuple[Text, ...], _meta("Hosts other than its own whose key set that document may name.")
+    ] = ()
     jwks_file: Annotated[str | None, _meta("A file with its key set, instead of an address.", path=True)] = (
         None
     )
@@ -108,16 +156,172 @@ class IssuerTable(Table, frozen=True, kw_only=True):
         ),
     ] = False
     asset_claim: Annotated[
-        str, msgspec.Meta(description="The claim with the asset id.", min_length=1, max_length=256)
+        str,
+        msgspec.Meta(
+            description="The claim with the asset id; with a leading slash a JSON Pointer: `/device/asset`.",
+            min_length=1,
+            max_length=256,
+        ),
     ] = "aid"
     device_claim: Annotated[
-        str, msgspec.Meta(description="The claim with the device id.", min_length=1, max_length=256)
+        str,
+        msgspec.Meta(
+            description="The claim with the device id, named likewise.", min_length=1, max_length=256
+        ),
     ] = "did"
+    token_types: Annotated[
+        tuple[Text, ...],
+        msgspec.Meta(
+            description="The header's `typ`, letter by letter; `JWT` stands for none as well.", min_length=1
+        ),
+    ] = ("JWT",)
+    allowed_claims: Annotated[
+        tuple[ForeignClaim, ...],
+        _meta(
+            "Claims of ID and access tokens that this issuer's asset tokens have too; `token_types` or "
+            "`required_claims` must tell them apart then."
+        ),
+    ] = ()
+    required_claims: Annotated[
+        tuple[RequiredClaimTable, ...], _meta("Claims that the issuer's asset tokens have.")
+    ] = ()
+    attributes: Annotated[
+        tuple[AttributeTable, ...],
+        _meta("Claims for topic templates; Mosquitto's `acl_file` knows `{aid}` only."),
+    ] = ()
     possession: PossessionTable = PossessionTable()
+    require_provisioned: Annotated[
+        bool, _meta("Whether an asset must be in `provisioned_file` to come in.")
+    ] = False
+    provisioned_file: Annotated[
+        str | None,
+        _meta("File with the ids of assets that exist, one a line, read anew when it changes.", path=True),
+    ] = None
+
+
+class ThrottleTable(Table, frozen=True, kw_only=True):
+    """How much an address may fail before its unknown tokens are refused unread; good ones always come in."""
+
+    per_second: Annotated[
+        float,
+        _number(
+            "Bad tokens from an address (IPv6: /64) where none was good lately.", ge=0.01, le=1e6, unit="1/s"
+        ),
+    ] = 5.0
+    burst: Annotated[float, _number("Bad tokens at once from such an address.", ge=1, le=1e6)] = 50.0
+    known_per_second: Annotated[
+        float, _number("Bad tokens from an address where one was good lately.", ge=0.01, le=1e6, unit="1/s")
+    ] = 1000.0
+    known_burst: Annotated[float, _number("Bad tokens at once from such an address.", ge=1, le=1e6)] = (
+        20_000.0
+    )
+    credit: Annotated[
+        float, _number("Bad tokens there that each newly verified good one makes up for.", ge=0, le=1000)
+    ] = 10.0
+    known_s: Annotated[
+        float,
+        _number(
+            "Time for which an address is one of those after a good token or a session's end.",
+            ge=1,
+            le=2_592_000,
+            unit="s",
+        ),
+    ] = 86_400.0
+    capacity: Annotated[
+        int, _number("Addresses of each kind remembered, about 0.3 kB each.", ge=1, le=10_000_000)
+    ] = 100_000
+
+
+class RevocationTable(Table, frozen=True, kw_only=True):
+    """Tokens refused before their time."""
+
+    file: Annotated[
+        str | None,
+        _meta("File of revocations, one JSON object a line, read anew when it changes.", path=True),
+    ] = None
+
+
+class ClonesTable(Table, frozen=True, kw_only=True):
+    """One identity seen from two places."""
+
+    clients_per_asset: Annotated[
+        int,
+        _number(
+            "Client ids that an asset may be connected with, and use a token with, at once.", ge=1, le=64
+        ),
+    ] = 1
+    half_life_s: Annotated[
+        float, _number("Time in which an asset's score halves.", ge=1, le=604_800, unit="s")
+    ] = 600.0
+    report_score: Annotated[
+        float,
+        _number(
+            "Score at which a clone is reported; 1 for a second client, token user or key, 0.4 for each "
+            "take-over back and forth.",
+            ge=0.1,
+            le=1000,
+        ),
+    ] = 1.0
+    quarantine_score: (
+        Annotated[
+            float,
+            _number(
+                "Score at which the asset is quarantined; without it none is: it stops the genuine device "
+                "as well.",
+                ge=0.1,
+                le=1000,
+            ),
+        ]
+        | None
+    ) = None
+    quarantine_s: Annotated[float, _number("How long a quarantine lasts.", ge=1, le=31_536_000, unit="s")] = (
+        3600.0
+    )
+    capacity: Annotated[int, _number("Assets remembered, about 1 kB each.", ge=1, le=10_000_000)] = 100_000
+
+
+class EventsTable(Table, frozen=True, kw_only=True):
+    """Auth events under `assetgate/auth/`, published through the broker."""
+
+    enabled: Annotated[bool, _meta("Whether there are any.")] = True
+    denied_per_second: Annotated[
+        float,
+        _number(
+            "Refused connects told of each reason; the others are summed in one event.",
+            ge=0.01,
+            le=1000,
+            unit="1/s",
+        ),
+    ] = 1.0
+    capacity: Annotated[
+        int, _number("Events that wait for the broker; more are dropped and counted.", ge=1, le=1_000_000)
+    ] = 10_000
+    expiring_s: Annotated[
+        float,
+        _number(
+            "Time before a session's end at which it is said to be expiring.", ge=0, le=604_800, unit="s"
+        ),
+    ] = 3600.0
+
+
+class AdminTable(Table, frozen=True, kw_only=True):
+    """Where `authplugin revoke`, `quarantine`, `sessions` and `keys` reach the running gate."""
+
+    socket: Annotated[
+        str | None, _meta("Unix socket, made with mode 0600; without it or a port there is none.", path=True)
+    ] = None
+    port: (
+        Annotated[int, _number("Port on 127.0.0.1 instead of a socket; needs secret_file.", ge=1, le=65535)]
+        | None
+    ) = None
+    secret_file: Annotated[
+        str | None,
+        _meta("File with the secret that requests show, at least 16 characters, mode 0600.", path=True),
+    ] = None
 
 
 class TopicsTable(Table, frozen=True, kw_only=True):
-    """What every asset may do; `{aid}` is its own id."""
+    """What every asset may do; `{aid}` is its own id, `{name}` an attribute that every issuer lists."""
 
     publish: Annotated[
         tuple[Text, ...], msgspec.Meta(description="Topic filters an asset may publish to.", min_length=1)
@@ -219,6 +423,33 @@ class MosquittoTable(Table, frozen=True, kw_only=True):
             "Whether a listener off loopback may be without TLS, where anyone on the way reads the tokens."
         ),
     ] = False
+    log_level: Annotated[
+        Literal["info", "warning", "error"],
+        _meta("The least that the gate writes to the broker's log; refusals are of level `info`."),
+    ] = "info"
+    exchange_s: Annotated[
+        float,
+        _number("Time a client has to answer a challenge before it is disconnected.", ge=1, le=10, unit="s"),
+    ] = 5.0
+    budget_ms: Annotated[
+        float,
+        _number(
+            "Time a callback may keep the broker waiting; longer ones are counted and logged, 0 for no bound.",
+            ge=0,
+            le=10_000,
+            unit="ms",
+        ),
+    ] = 5.0
+    watch_s: Annotated[
+        float,
+        _number(
+            "Time between two looks at this file and the broker's `acl_file`; a change is adopted as at SIGHUP, "
+            "0 leaves it to the signal.",
+            ge=0,
+            le=3600,
+            unit="s",
+        ),
+    ] = 1.0
 
 
 class MetricsTable(Table, frozen=True, kw_only=True):
@@ -280,3 +511,8 @@ class GateSettings(Table, frozen=True, kw_only=True):
     mosquitto: MosquittoTable = MosquittoTable()
     metrics: MetricsTable = MetricsTable()
     audit: AuditTable = AuditTable()
+    throttle: ThrottleTable = ThrottleTable()
+    revocation: RevocationTable = RevocationTable()
+    clones: ClonesTable = ClonesTable()
+    events: EventsTable = EventsTable()
+    admin: AdminTable = AdminTable()

@@ -5,18 +5,22 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
+from authplugin.clones import Clones, Finding, Rules
+from authplugin.errors import Reason
 from authplugin.gate import Gate
 from authplugin.keys.cache import KeyCache
 from authplugin.keys.snapshot import take_snapshot
 from authplugin.model import Action, Allow, Connect, Decision, Deny, Grant
-from authplugin.sessions import Sessions
+from authplugin.sessions import Session, Sessions
 from authplugin.settings import parse
 from authplugin.testing import FakeClock, TokenMint
+from authplugin.throttle import Limits, Throttle
 from authplugin.verdicts import VerdictCache
 from tests.support.mints import mint
 
 AID = "02iAB00000CdEfGYAV"
 SHORT = AID[:15]
+ADDRESS = "192.0.2.1"
 DID = "0a1b2c3d-0000-4000-8000-000000000001"
 
 CONFIG = """
@@ -37,6 +41,10 @@ class Witness:
     def __init__(self) -> None:
         self.decisions: list[Decision] = []
         self.faults: list[Exception] = []
+        self.opened: list[Session] = []
+        self.expiring: list[Session] = []
+        self.ended: list[tuple[Session, Reason | None]] = []
+        self.findings: list[Finding] = []
 
     def authenticated(self, connect: Connect, decision: Decision, seconds: float) -> None:
         assert seconds >= 0
@@ -52,6 +60,18 @@ class Witness:
     def failed(self, error: Exception) -> None:
         self.faults.append(error)
 
+    def session_opened(self, session: Session) -> None:
+        self.opened.append(session)
+
+    def session_expiring(self, session: Session) -> None:
+        self.expiring.append(session)
+
+    def session_ended(self, session: Session, reason: Reason | None) -> None:
+        self.ended.append((session, reason))
+
+    def clone_found(self, finding: Finding) -> None:
+        self.findings.append(finding)
+
 
 class Bench:
     """A gate with everything it stands on at hand."""
@@ -63,6 +83,9 @@ class Bench:
         mints: tuple[TokenMint, ...] = (),
         jitter: float = 0.0,
         random: Callable[[int], bytes] = secrets.token_bytes,
+        limits: Limits | None = None,
+        rules: Rules | None = None,
+        warning: float = 0.0,
     ) -> None:
         self.mint = mints[0] if mints else mint()
         self.clock = FakeClock()
@@ -70,7 +93,9 @@ class Bench:
         self.keys = KeyCache(self.policy.issuers, clock=self.clock)
         for issuer in mints or (self.mint,):
             self.publish(issuer)
-        self.sessions = Sessions(clock=self.clock, jitter=lambda: jitter)
+        self.sessions = Sessions(clock=self.clock, jitter=lambda: jitter, warning=warning)
+        self.throttle = Throttle(limits, clock=self.clock)
+        self.clones = Clones(rules, clock=self.clock)
         self.verdicts = VerdictCache()
         self.witness = Witness()
         self.gate = Gate(
@@ -80,6 +105,8 @@ class Bench:
             sessions=self.sessions,
             verdicts=self.verdicts,
             metrics=self.witness,
+            throttle=self.throttle,
+            clones=self.clones,
             random=random,
         )
 
@@ -89,9 +116,14 @@ class Bench:
         self.keys.install(issuer.issuer, snapshot, self.clock.monotonic() + hard)
 
     def connect(
-        self, password: bytes | None, *, client_id: str = AID, username: str | None = None
+        self,
+        password: bytes | None,
+        *,
+        client_id: str = AID,
+        username: str | None = None,
+        address: str = ADDRESS,
     ) -> Decision:
-        return self.gate.authenticate(Connect(client_id, username, password, "192.0.2.1"))
+        return self.gate.authenticate(Connect(client_id, username, password, address))
 
     def grant(self, **claims: object) -> Grant:
         decision = self.connect(self.mint.mint(**claims))

@@ -9,6 +9,7 @@ from authplugin.errors import Reason
 from authplugin.keys.cache import KeyCache
 from authplugin.metrics import Metrics
 from authplugin.model import Action, Allow, Connect, Deny
+from authplugin.sessions import Session
 from tests.support.gates import AID, Bench
 
 
@@ -35,7 +36,9 @@ def test_topics_faults_ends_and_reloads_are_counted() -> None:
     metrics.authorized(grant, Action.PUBLISH, "x", Allow(grant))
     metrics.authorized(grant, Action.SUBSCRIBE, "x", Deny(Reason.TOPIC_DENIED))
     metrics.failed(ValueError("x"))
-    metrics.ended(Reason.EXPIRED)
+    session = Session(AID, 1, grant, 0.0, 1)
+    metrics.session_ended(session, Reason.EXPIRED)
+    metrics.session_ended(session, None)
     allowed = {"action": "publish", "outcome": "allowed", "reason": "none"}
     refused = {"action": "subscribe", "outcome": "refused", "reason": "topic_denied"}
     assert value(metrics, "authplugin_topic_decisions_total", **allowed) == 1

@@ -1,0 +1,43 @@
+"""Who hears what the gate does: metrics, audit, auth events."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from authplugin.clones import Finding
+from authplugin.errors import Reason
+from authplugin.model import Action, Connect, Decision, Grant
+from authplugin.sessions import Session
+
+
+class Observer(Protocol):
+    """Sees every decision and every session. Must not raise and must not wait."""
+
+    def authenticated(self, connect: Connect, decision: Decision, seconds: float) -> None:
+        """A connect was decided in ``seconds``."""
+
+    def authorized(self, grant: Grant, action: Action, topic: str, decision: Decision) -> None:
+        """A topic was decided."""
+
+    def failed(self, error: Exception) -> None:
+        """The gate itself failed and denied; the error's text may hold secrets, its type does not."""
+
+    def session_opened(self, session: Session) -> None:
+        """A client that was let in has connected."""
+
+    def session_expiring(self, session: Session) -> None:
+        """A session's token ends soon."""
+
+    def session_ended(self, session: Session, reason: Reason | None) -> None:
+        """A session is over; ``reason`` is why the gate ended it, None when it did not."""
+
+    def clone_found(self, finding: Finding) -> None:
+        """One identity was seen from two places."""
+
+
+def report(observers: tuple[Observer, ...], tell: Callable[[Observer], None]) -> None:
+    """Tell every observer; what happened stands, whoever fails to write it down."""
+    for observer in observers:
+        try:  # noqa: SIM105 - suppress() would be made anew for each
+            tell(observer)
+        except Exception:  # noqa: BLE001, S110 - as above
+            pass

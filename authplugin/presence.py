@@ -1,0 +1,124 @@
+"""Who is connected: opens and ends sessions, sees clones, and says which sessions must go.
+
+For the door's thread. What other threads have for it (files read anew, requests of an administrator)
+they hand over as work, which is done when the door asks what is due.
+"""
+
+from collections import deque
+from collections.abc import Callable
+
+from authplugin.clones import Clones, Finding
+from authplugin.errors import Reason
+from authplugin.model import Grant, Possession
+from authplugin.observer import Observer, report
+from authplugin.revocation import Revocations
+from authplugin.sessions import Kick, Session, Sessions
+from authplugin.throttle import Throttle
+
+
+class Presence:
+    """Live sessions and what follows from their coming and going.
+
+    Args:
+        sessions: the table of live sessions.
+        clones: sees each come and go.
+        throttle: knows the addresses from which clients were let in.
+        observers: hear of it.
+    """
+
+    def __init__(
+        self, sessions: Sessions, clones: Clones, throttle: Throttle, observers: tuple[Observer, ...]
+    ) -> None:
+        self._sessions = sessions
+        self._clones = clones
+        self._throttle = throttle
+        self._observers = observers
+        self._posted: deque[Callable[[], None]] = deque()
+
+    def post(self, work: Callable[[], None]) -> None:
+        """Have work done at the next `due`, in order; for any thread."""
+        self._posted.append(work)
+
+    def open(
+        self,
+        client_id: str,
+        connection: int,
+        grant: Grant,
+        *,
+        generation: int,
+        leeway: float,
+        address: str,
+        possession: Possession,
+    ) -> Session | None:
+        """Record that a client was let in; see `Sessions.open`."""
+        before = self._sessions.find(client_id)
+        taken = self._sessions.open(
+            client_id,
+            connection,
+            grant,
+            generation=generation,
+            leeway=leeway,
+            address=address,
+            possession=possession,
+        )
+        session = self._sessions.find(client_id)
+        if session is None or (before is not None and before.connection == connection):
+            return None  # judged again: nobody came and nobody went
+        self._throttle.vouch(address)
+        if taken is not None:
+            self._end(taken)
+        report(self._observers, lambda observer: observer.session_opened(session))
+        for finding in self._clones.opened(session, taken):
+            self._found(finding)
+        return taken
+
+    def close(self, client_id: str, connection: int) -> Session | None:
+        """Record that a connection ended; see `Sessions.close`."""
+        session = self._sessions.close(client_id, connection)
+        if session is not None:
+            self._throttle.vouch(session.address)
+            self._clones.closed(session)
+            self._end(session)
+        return session
+
+    def due(self) -> list[Kick]:
+        """Do what was posted; take the sessions that must be disconnected now."""
+        while self._posted:
+            work = self._posted.popleft()
+            try:
+                work()
+            except Exception as error:  # noqa: BLE001 - one request that fails must not keep sessions alive
+                self._fail(error)
+        kicks = self._sessions.due()
+        for session in self._sessions.expiring():
+            self._warn(session)
+        return kicks
+
+    def kick_revoked(self, revocations: Revocations) -> int:
+        """Have the sessions go whose tokens are revoked; how many those are."""
+        return self._kick(lambda grant: revocations.find(grant) is not None, Reason.REVOKED)
+
+    def kick_asset(self, asset_id: str, reason: Reason) -> int:
+        """Have the sessions of an asset go; how many those are."""
+        return self._kick(lambda grant: grant.asset_id == asset_id, reason)
+
+    def _kick(self, named: Callable[[Grant], bool], reason: Reason) -> int:
+        named_sessions = [session for session in self._sessions.snapshot() if named(session.grant)]
+        for session in named_sessions:
+            self._sessions.kick(session.client_id, reason)
+        return len(named_sessions)
+
+    def _found(self, finding: Finding) -> None:
+        report(self._observers, lambda observer: observer.clone_found(finding))
+        if finding.quarantined:
+            self.kick_asset(finding.session.grant.asset_id, Reason.QUARANTINED)
+
+    def _warn(self, session: Session) -> None:
+        report(self._observers, lambda observer: observer.session_expiring(session))
+
+    def _fail(self, error: Exception) -> None:
+        report(self._observers, lambda observer: observer.failed(error))
+
+    def _end(self, session: Session) -> None:
+        reason = self._sessions.leaving(session)
+        report(self._observers, lambda observer: observer.session_ended(session, reason))

@@ -187,7 +187,7 @@ class Plugin:
             who = f"client {shown(connect.client_id)} from {shown(connect.address)}"
             return Answer(DENY, effects=self._refusal(decision, f"refused {who}"))
         grant = decision.grant
-        self._gate.open_session(connect.client_id, client, grant)
+        self._gate.open_session(connect.client_id, client, grant, address=connect.address)
         self._clients[client] = connect.client_id
         return Answer(ALLOW, grant.asset_id.encode())
 
@@ -228,7 +228,6 @@ class Plugin:
                     line(LOG_NOTICE, f"disconnecting client {shown(client_id)}: {kick.reason.value}")
                 )
             effects.append((KICK, client_id.encode()))
-            self._metrics.ended(kick.reason)
         return Answer(DENY, effects=tuple(effects))
 
     @_closed

@@ -14,6 +14,8 @@ _UPPER = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _SAFE = _UPPER | frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
 _UPPER_BITS = bytes(b"01"[chr(byte) in _UPPER] for byte in range(256))
 _SUFFIX_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
+_SUFFIX_PAIRS = [_SUFFIX_LETTERS[n & 31] + _SUFFIX_LETTERS[n >> 5] for n in range(1024)]
+_LENGTHS = frozenset({15, 18})
 
 
 class IdForm(StrEnum):
@@ -21,6 +23,10 @@ class IdForm(StrEnum):
 
     SALESFORCE = "salesforce"
     OPAQUE = "opaque"
+
+
+# Reading a member of an enumeration costs more than the whole check of an opaque id.
+_OPAQUE = IdForm.OPAQUE
 
 
 def is_asset_id(value: str) -> bool:
@@ -43,14 +49,15 @@ def canonical_asset_id(value: str, form: IdForm) -> str:
     Raises:
         ValueError: not an id of that form, or its last three characters do not fit the rest.
     """
-    if form is IdForm.OPAQUE:
+    if form is _OPAQUE:
         if not is_asset_id(value):
             raise ValueError("is not 1 to 64 letters, digits, - and _")
         return value
-    if len(value) not in {15, 18} or not (value.isascii() and value.isalnum()):
+    if len(value) not in _LENGTHS or not (value.isascii() and value.isalnum()):
         raise ValueError("is not a record id of 15 or 18 letters and digits")
-    canonical = value[:15] + suffix(value[:15])
-    if len(value) == 18 and value != canonical:  # noqa: PLR2004 - the form's own length
+    short = value[:15]
+    canonical = short + suffix(short)
+    if value not in (canonical, short):
         raise ValueError("ends in three characters that do not fit the first fifteen")
     return canonical
 
@@ -62,4 +69,4 @@ def suffix(record_id: str) -> str:
     """
     # Read backwards the fifteen bits are one number, with the first group in its lowest five.
     number = int(record_id.encode().translate(_UPPER_BITS)[::-1], 2)
-    return _SUFFIX_LETTERS[number & 31] + _SUFFIX_LETTERS[number >> 5 & 31] + _SUFFIX_LETTERS[number >> 10]
+    return _SUFFIX_PAIRS[number & 1023] + _SUFFIX_LETTERS[number >> 10]

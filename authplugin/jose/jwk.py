@@ -20,7 +20,7 @@ from jwt import PyJWK
 from jwt.exceptions import PyJWTError
 
 from authplugin.errors import KeySetError
-from authplugin.jose.base64url import LETTERS, decode_letters, encode
+from authplugin.jose.base64url import LETTERS, check_end, decode_letters, encode
 from authplugin.jose.compact import is_kid
 from authplugin.jose.edwards import is_sound
 from authplugin.jose.key import Ed25519Key, P256Key, RSAKey, VerifyingKey
@@ -37,9 +37,12 @@ MAX_RSA_BITS = 8192
 MIN_EXPONENT = 65537
 MAX_EXPONENT_BITS = 64
 _USUAL_EXPONENT = "AQAB"  # 65537, known to be one spelling
+_USUAL_EXPONENT_LETTERS = b"AQAB"
 
 _PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
-_FIELD_BYTES = 32
+_FIELD_LETTERS = 43  # of 32 bytes
+# Parsed JSON is a dict, and asking an abstract class costs more than asking a real one.
+_OBJECT = (dict, Mapping)
 # A modulus of two large primes has no factor below 752 (NIST SP 800-89 §5.3.3).
 _SMALL_PRIMES = math.prod(
     n for n in range(2, 752) if all(n % factor for factor in range(2, math.isqrt(n) + 1))
@@ -215,19 +218,20 @@ def digest(jwk: object) -> bytes:
     Raises:
         UnfitKeyError: another kind of key, a private or symmetric one, or members of the wrong form.
     """
-    if not isinstance(jwk, Mapping):
+    if not isinstance(jwk, _OBJECT):
         raise UnfitKeyError(Unfit.MALFORMED, "is not a JSON object")
     if is_secret(jwk):
         raise UnfitKeyError(Unfit.MALFORMED, "holds symmetric or private members")
     # The required members in the order of their names, without white space (RFC 7638 §3).
     if _algorithm(jwk) == "RS256":
-        canonical = f'{{"e":"{_integer_letters(jwk, "e")}","kty":"RSA","n":"{_integer_letters(jwk, "n")}"}}'
+        e, n = _integer_letters(jwk, "e"), _integer_letters(jwk, "n")
+        canonical = b'{"e":"%b","kty":"RSA","n":"%b"}' % (e, n)
     elif jwk["kty"] == "EC":
         x, y = _coordinate(jwk, "x"), _coordinate(jwk, "y")
-        canonical = f'{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}'
+        canonical = b'{"crv":"P-256","kty":"EC","x":"%b","y":"%b"}' % (x, y)
     else:
-        canonical = f'{{"crv":"Ed25519","kty":"OKP","x":"{_coordinate(jwk, "x")}"}}'
-    return hashlib.sha256(canonical.encode()).digest()
+        canonical = b'{"crv":"Ed25519","kty":"OKP","x":"%b"}' % _coordinate(jwk, "x")
+    return hashlib.sha256(canonical).digest()
 
 
 def _algorithm(jwk: Mapping[str, object]) -> str:
@@ -259,7 +263,8 @@ def _check_rsa(n: int, e: int) -> None:
         raise UnfitKeyError(Unfit.ROCA, "has an n with the ROCA fingerprint (CVE-2017-15361)")
 
 
-def _octets(jwk: Mapping[str, object], member: str) -> bytes:
+def _letters(jwk: Mapping[str, object], member: str) -> bytes:
+    """The member's text, known to be base64url in its one spelling."""
     value = jwk.get(member)
     if not isinstance(value, str) or not value:
         raise UnfitKeyError(Unfit.MALFORMED, f"has no text named {member}")
@@ -267,24 +272,31 @@ def _octets(jwk: Mapping[str, object], member: str) -> bytes:
     if letters.translate(None, LETTERS):
         raise UnfitKeyError(Unfit.MALFORMED, f"has an {member} that is not base64url without padding")
     try:
-        return decode_letters(letters.translate(_TO_STANDARD))
+        check_end(letters)
     except ValueError as error:
         raise UnfitKeyError(Unfit.MALFORMED, f"has an {member} that {error}") from None
+    return letters
 
 
-def _integer_letters(jwk: Mapping[str, object], member: str) -> str:
+def _octets(jwk: Mapping[str, object], member: str) -> bytes:
+    return decode_letters(_letters(jwk, member).translate(_TO_STANDARD))
+
+
+def _integer_letters(jwk: Mapping[str, object], member: str) -> bytes:
     """The letters without leading zero octets, which some issuers write (RFC 7518 §2 Base64urlUInt)."""
     if jwk.get(member) == _USUAL_EXPONENT:
-        return _USUAL_EXPONENT
-    octets = _octets(jwk, member)
-    return cast("str", jwk[member]) if octets[0] else encode(octets.lstrip(b"\0"))
+        return _USUAL_EXPONENT_LETTERS
+    letters = _letters(jwk, member)
+    # An octet is zero only when its first six bits are, and they are a letter of their own.
+    return encode(_octets(jwk, member).lstrip(b"\0")).encode() if letters.startswith(b"A") else letters
 
 
 def _integer(jwk: Mapping[str, object], member: str) -> int:
     return int.from_bytes(_octets(jwk, member), "big")
 
 
-def _coordinate(jwk: Mapping[str, object], member: str) -> str:
-    if len(_octets(jwk, member)) != _FIELD_BYTES:
-        raise UnfitKeyError(Unfit.MALFORMED, f"has an {member} that is not {_FIELD_BYTES} bytes long")
-    return cast("str", jwk[member])
+def _coordinate(jwk: Mapping[str, object], member: str) -> bytes:
+    letters = _letters(jwk, member)
+    if len(letters) != _FIELD_LETTERS:
+        raise UnfitKeyError(Unfit.MALFORMED, f"has an {member} that is not 32 bytes long")
+    return letters

@@ -200,7 +200,9 @@ def _check_keys(table: IssuerTable, path: KeyPath, refuse: Refuse) -> None:
     if table.jwks_file is not None:
         return
     key = given[0] if given else "issuer"
-    value = sources.get(key) or table.issuer
+    value = sources.get(key)
+    if value is None:
+        value = table.issuer
     expected = "an https URL (http to loopback only) without user, password or fragment"
     if not given:
         expected += ", or jwks_uri, openid_configuration or jwks_file beside it"

@@ -9,7 +9,7 @@ import re
 from typing import Any, NamedTuple
 
 from processor.codec.identity import check_asset, names_asset
-from processor.codec.instant import check_time
+from processor.codec.instant import LATEST, check_time
 from processor.codec.pack import Packs, Value
 from processor.codec.reading import Reading
 from processor.errors import DeadLetter, DeadReason
@@ -96,6 +96,8 @@ class SenML:
 
     def _time(self, seconds: float, received: int) -> int:
         """Event time: absolute, or relative to the receipt."""
+        if not -LATEST < seconds < LATEST:
+            raise DeadLetter(DeadReason.TIME_INVALID, "the time is outside the years 1970 to 9999")
         milliseconds = round(seconds * 1000)
         t = received + milliseconds if seconds < _RELATIVE else milliseconds
         return check_time(t, received, self._ahead)

@@ -1,6 +1,5 @@
 """The gate with all it stands on, put together from settings: keys, refreshers, sessions, metrics."""
 
-import functools
 import logging
 import random
 from pathlib import Path
@@ -11,13 +10,16 @@ from authplugin.clock import Clock
 from authplugin.errors import ConfigurationError
 from authplugin.gate import Gate
 from authplugin.keys.cache import KeyCache
-from authplugin.keys.supply import make_refreshers
+from authplugin.keys.supply import KeySupply
 from authplugin.metrics import Endpoint, Metrics
 from authplugin.sessions import Sessions
 from authplugin.settings import Loaded
 from authplugin.verdicts import VerdictCache
 
 _LOG = logging.getLogger(__name__)
+
+_FIXED = ("metrics", "audit", "cache")
+"""Tables of the settings that are read at the start only."""
 
 
 class Assembly:
@@ -28,6 +30,7 @@ class Assembly:
         keys: what each issuer's refresher holds.
         sessions: live sessions.
         metrics: counters of this process.
+        audit: what writes decisions down, None when nobody asked for it.
         gate: decides.
     """
 
@@ -40,9 +43,8 @@ class Assembly:
         settings = loaded.settings
         self.loaded = loaded
         self.keys = KeyCache(loaded.policy.issuers, clock=clock)
-        self._refreshers = make_refreshers(settings, self.keys, clock=clock, jitter=random.random)
-        jitter = functools.partial(random.uniform, 0.0, settings.sessions.expiry_jitter_s)
-        self.sessions = Sessions(clock=clock, jitter=jitter)
+        self._supply = KeySupply(settings, self.keys, clock=clock, jitter=random.random)
+        self.sessions = Sessions(clock=clock, jitter=self._jitter)
         verdicts = VerdictCache(
             capacity=settings.cache.capacity,
             ttl=settings.cache.ttl_s,
@@ -52,10 +54,10 @@ class Assembly:
         self.metrics = Metrics()
         self.metrics.watch(sessions=self.sessions, verdicts=verdicts, keys=self.keys)
         self._endpoint: Endpoint | None = None
-        self._audit: Audit | None = None
+        self.audit: Audit | None = None
         if settings.audit.file is not None:
             audit = settings.audit
-            self._audit = Audit(
+            self.audit = Audit(
                 AuditFile(Path(settings.audit.file), rotate_bytes=audit.rotate_bytes, keep=audit.keep_files),
                 clock=clock,
                 flush_seconds=settings.audit.flush_s,
@@ -69,7 +71,7 @@ class Assembly:
             sessions=self.sessions,
             verdicts=verdicts,
             metrics=self.metrics,
-            audit=self._audit,
+            audit=self.audit,
         )
 
     def start(self) -> None:
@@ -91,16 +93,50 @@ class Assembly:
                     expected="a free port of this machine",
                 ) from None
             _LOG.info("metrics at http://%s:%d/metrics", metrics.address, self._endpoint.port)
-        if self._audit is not None:
-            self._audit.start()
-        for refresher in self._refreshers:
-            refresher.start()
+        if self.audit is not None:
+            self.audit.start()
+        self._supply.start()
+
+    def check_change(self, loaded: Loaded) -> None:
+        """Check that other settings may be adopted while the broker runs.
+
+        Raises:
+            ConfigurationError: one that is read at the start only has changed.
+        """
+        for table in _FIXED:
+            old, new = getattr(self.loaded.settings, table), getattr(loaded.settings, table)
+            for key in old.__struct_fields__:
+                if getattr(old, key) != getattr(new, key):
+                    raise ConfigurationError(
+                        file="the gate's configuration",
+                        line=None,
+                        key=f"{table}.{key}",
+                        found=f"{getattr(new, key)}",
+                        expected=f"{getattr(old, key)}: it changes with a restart of the broker only",
+                    )
+
+    def adopt(self, loaded: Loaded) -> None:
+        """Decide by other settings from now on: all of them, or none when it raises.
+
+        Sessions are not touched: the door asks about each anew.
+
+        Raises:
+            ConfigurationError: see `check_change`.
+            KeySetError: the address of a key set may not be asked.
+        """
+        self.check_change(loaded)
+        self._supply.adopt(loaded.settings)
+        self.gate.adopt(loaded.policy)
+        self.loaded = loaded
 
     def stop(self, timeout: float) -> None:
         """Stop the threads; one that waits for an issuer is left behind after ``timeout`` seconds."""
-        for refresher in self._refreshers:
-            refresher.stop(timeout)
-        if self._audit is not None:
-            self._audit.stop(timeout)
+        self._supply.stop(timeout)
+        if self.audit is not None:
+            self.audit.stop(timeout)
         if self._endpoint is not None:
             self._endpoint.close()
+
+    def _jitter(self) -> float:
+        """Seconds to add to the end of one session."""
+        return random.uniform(0.0, self.loaded.settings.sessions.expiry_jitter_s)  # noqa: S311 - spreads load, hides nothing

@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     from authplugin.errors import Reason  # noqa: PLC0415 - as above
     from authplugin.gate import Gate  # noqa: PLC0415 - as above
     from authplugin.keys.cache import KeyCache  # noqa: PLC0415 - as above
-    from authplugin.keys.supply import make_refreshers  # noqa: PLC0415 - as above
+    from authplugin.keys.supply import KeySupply  # noqa: PLC0415 - as above
     from authplugin.metrics import Metrics  # noqa: PLC0415 - as above
     from authplugin.sessions import Sessions  # noqa: PLC0415 - as above
     from authplugin.settings import load  # noqa: PLC0415 - as above
@@ -44,8 +44,7 @@ def run(args: argparse.Namespace) -> int:
     token = read_token(args.token)
     clock = SystemClock()
     keys = KeyCache(loaded.policy.issuers, clock=clock)
-    for refresher in make_refreshers(loaded.settings, keys, clock=clock, jitter=_none):
-        refresher.step()
+    KeySupply(loaded.settings, keys, clock=clock, jitter=_none).step()
     gate = Gate(
         loaded.policy,
         keys,

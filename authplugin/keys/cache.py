@@ -153,6 +153,10 @@ class KeyCache:
             raise Refused(Reason.KEY_UNKNOWN, "the issuer's key set has no usable key of that kid")
         return key
 
+    def assign(self, issuers: Iterable[str]) -> None:
+        """Have a place for these issuers from now on: known ones keep their keys, others lose theirs."""
+        self._slots = {issuer: self._slots.get(issuer) or KeySlot() for issuer in issuers}
+
     def usable_until(self, issuer: str) -> float:
         """Monotonic seconds until which the issuer's keys may be used; 0 when there are none."""
         held = self._slots[issuer].held
@@ -170,7 +174,9 @@ class KeyCache:
             snapshot: judged keys.
             until: monotonic seconds at which it is too old to trust.
         """
-        slot = self._slots[issuer]
+        slot = self._slots.get(issuer)
+        if slot is None:
+            return  # it was taken off the configuration while its refresher was asking
         before = slot.held
         slot.held = Held(snapshot, until)
         slot.lapsed = False
@@ -180,8 +186,13 @@ class KeyCache:
 
     def lapse(self, issuer: str) -> None:
         """Let verdicts lapse with a set that passed its hard age; called by the issuer's refresher only."""
-        slot = self._slots[issuer]
-        if slot.held is not None and not slot.lapsed and self._monotonic() >= slot.held.until:
+        slot = self._slots.get(issuer)
+        if (
+            slot is not None
+            and slot.held is not None
+            and not slot.lapsed
+            and self._monotonic() >= slot.held.until
+        ):
             slot.lapsed = True
             self.generation += 1
 

@@ -102,6 +102,8 @@ class Refresher:
         except Exception as error:  # noqa: BLE001 - a thread that dies would let keys grow stale in silence
             self._fail(f"unforeseen {type(error).__name__}")
             return
+        if self._stopping:
+            return  # another one may fill this place by now
         self._cache.install(self._issuer, snapshot, now + self._timing.hard)
         done = self._clock.monotonic()
         self._schedule.succeeded(done, answer.max_age)
@@ -134,7 +136,7 @@ class Refresher:
         slot.error = why
 
     def _load(self) -> None:
-        if self._last_good is None:
+        if self._last_good is None or self._slot.held is not None:
             return
         now = self._clock.now()
         try:

@@ -434,8 +434,8 @@ class MosquittoTable(Table, frozen=True, kw_only=True):
     budget_ms: Annotated[
         float,
         _number(
-            "Time a callback may keep the broker waiting; longer ones are counted and logged, 0 for no bound.",
-            ge=0,
+            "Time a callback may keep the broker waiting; longer ones are counted and logged.",
+            ge=0.1,
             le=10_000,
             unit="ms",
         ),
@@ -443,8 +443,8 @@ class MosquittoTable(Table, frozen=True, kw_only=True):
     watch_s: Annotated[
         float,
         _number(
-            "Time between two looks at this file and the broker's `acl_file`; a change is adopted as at SIGHUP, "
-            "0 leaves it to the signal.",
+            "Time between two looks at this file and the broker's `acl_file`; a change is adopted as at "
+            "SIGHUP. 0 leaves it to the signal.",
             ge=0,
             le=3600,
             unit="s",

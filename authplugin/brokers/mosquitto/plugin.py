@@ -7,41 +7,49 @@ other threads refresh, and what those threads log is written at the next tick.
 
 import functools
 import logging
+import os
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from authplugin.brokers.assembly import Assembly
-from authplugin.brokers.mosquitto.acl import acl_rules, check_acl
 from authplugin.brokers.mosquitto.answers import (
+    ACL_READ,
     ACL_SUBSCRIBE,
     ALLOW,
+    AUTH_DATA,
+    CHALLENGE,
     DEFER,
     DENY,
+    HURRY,
     KICK,
+    KICK_ALL,
     LOG_ERROR,
     LOG_NOTICE,
+    LOG_WARNING,
+    STORED,
     Answer,
     Effect,
-    Road,
+    Reload,
     Start,
 )
-from authplugin.brokers.mosquitto.configuration import (
-    check_configuration,
-    find_configuration,
-    read_configuration,
-)
+from authplugin.brokers.mosquitto.budget import Budget
+from authplugin.brokers.mosquitto.exchange import Exchanges
 from authplugin.brokers.mosquitto.lines import LineBudget, WaitingLines, line, shown
+from authplugin.brokers.mosquitto.live import LiveConfiguration, read, set_log_level
 from authplugin.clock import SystemClock
-from authplugin.errors import AuthpluginError, ConfigurationError, Reason
-from authplugin.model import Action, Allow, Connect, Decision, Deny, Grant
-from authplugin.policy import Policy
-from authplugin.settings import Loaded, load
+from authplugin.errors import AuthpluginError, Reason
+from authplugin.model import Action, Allow, Connect, Decision, Deny, Grant, Possession
 from authplugin.topics.containment import matches
 
-MAX_ROADS = 16
-_MAX_ROAD_TEXT = 127
 _STOP_SECONDS = 0.5
-_COMMAND_LINE = Path("/proc/self/cmdline")
+_STAYING_TICKS = 3
+_ACTIONS = {ACL_READ: Action.RECEIVE, ACL_SUBSCRIBE: Action.SUBSCRIBE}
+_LOG = logging.getLogger("authplugin")
+
+R = TypeVar("R", Answer, Reload)
 
 
 def start(config: bytes) -> Start | Answer:
@@ -55,63 +63,19 @@ def start(config: bytes) -> Start | Answer:
         does not start then.
     """
     waiting = WaitingLines()
-    log = logging.getLogger("authplugin")
-    log.addHandler(waiting)
-    log.setLevel(logging.INFO)
+    _LOG.addHandler(waiting)
+    _LOG.setLevel(logging.INFO)
     try:
-        loaded = load(Path(config.decode()))
-        _check_broker(loaded)
-        assembly = Assembly(loaded, clock=SystemClock())
+        path = Path(config.decode())
+        ready = read(path)
+        assembly = Assembly(ready.loaded, clock=SystemClock())
         assembly.start()
     except (AuthpluginError, OSError, UnicodeDecodeError) as error:
         return Answer(DENY, line(LOG_ERROR, str(error))[1])
-    if loaded.settings.mosquitto.allow_plaintext:
-        log.warning("allow_plaintext = true: on listeners without TLS anyone on the way reads the tokens")
-    names = tuple(name.encode() for name in loaded.policy.service_accounts)
-    return Start(ALLOW, Plugin(assembly, waiting), names, roads(loaded.policy))
-
-
-def roads(policy: Policy) -> tuple[Road, ...]:
-    """Where every device may publish, as the shim compares it; what it cannot compare it asks about.
-
-    Retained messages are for topics that a template names one by one, such as a device's status: a
-    wildcard would let a device leave any number of them behind.
-    """
-    known = []
-    for template in policy.topics.publish:
-        below = template.tail.endswith("/#")
-        after = template.tail[:-2] if below else template.tail
-        fits = len(template.head.encode()) <= _MAX_ROAD_TEXT and len(after.encode()) <= _MAX_ROAD_TEXT
-        if "+" not in after and "#" not in after and fits:
-            known.append(Road(template.head.encode(), after.encode(), int(below), int(not below)))
-    return tuple(known[:MAX_ROADS])
-
-
-def _check_broker(loaded: Loaded) -> None:
-    """Check the configuration that this very broker runs with.
-
-    Raises:
-        ConfigurationError: what is wrong in it.
-    """
-    policy = loaded.policy
-    broker = read_configuration(find_configuration(_COMMAND_LINE.read_bytes()))
-    check_configuration(
-        broker,
-        service_accounts=policy.service_accounts,
-        allow_plaintext=loaded.settings.mosquitto.allow_plaintext,
-    )
-    acl_file = broker.path("acl_file")
-    try:
-        rules = acl_rules(policy.topics, policy.service_accounts)
-    except ValueError as error:
-        raise ConfigurationError(
-            file="the gate's configuration",
-            line=None,
-            key="topics",
-            found=str(error),
-            expected="topics that Mosquitto's acl_file can say",
-        ) from None
-    check_acl(acl_file.read_bytes().decode(errors="replace"), str(acl_file), rules)
+    if ready.loaded.settings.mosquitto.allow_plaintext:
+        _LOG.warning("allow_plaintext = true: on listeners without TLS anyone on the way reads the tokens")
+    set_log_level(ready.loaded)
+    return Start(ALLOW, Plugin(assembly, LiveConfiguration(path, assembly), waiting), ready.tables)
 
 
 def _judge_late(grant: Grant, action: Action, topic: str) -> Decision:
@@ -125,19 +89,25 @@ def _judge_late(grant: Grant, action: Action, topic: str) -> Decision:
     return Deny(Reason.TOPIC_DENIED, f"not one of the asset's topics to {action.value}")
 
 
-def _closed(callback: Callable[..., Answer]) -> Callable[..., Answer]:
-    """Turn whatever a callback raises into a no, a line in the log and a count.
+def _closed(callback: Callable[..., R]) -> Callable[..., R | Answer]:
+    """Turn whatever a callback raises into a no, a line in the log and a count; see to its time.
 
     The shim does so as well; this says where, which the shim cannot. Never the exception's text: it
     may quote a token.
     """
+    name = callback.__name__
 
     @functools.wraps(callback)
-    def answer(self: "Plugin", *args: object) -> Answer:
+    def answer(self: "Plugin", *args: object) -> R | Answer:
+        began = time.monotonic()
         try:
-            return callback(self, *args)
+            given: R | Answer = callback(self, *args)
         except Exception as error:  # noqa: BLE001 - whatever fails, the answer is no and the broker lives
-            return self.fail(callback.__name__, error)
+            given = self.fail(name, error)
+        seconds = time.monotonic() - began
+        if self.budget.spend(name, seconds):
+            self.lag(name, seconds)
+        return given
 
     return answer
 
@@ -147,21 +117,32 @@ class Plugin:
 
     Args:
         assembly: the gate and what it stands on, started.
+        live: the configuration in force.
         waiting: what other threads log.
+
+    Attributes:
+        budget: what callbacks may take, and took.
     """
 
-    def __init__(self, assembly: Assembly, waiting: WaitingLines) -> None:
+    def __init__(self, assembly: Assembly, live: LiveConfiguration, waiting: WaitingLines) -> None:
         self._assembly = assembly
         self._gate = assembly.gate
         self._sessions = assembly.sessions
         self._metrics = assembly.metrics
-        self._policy = assembly.loaded.policy
-        self._budget = LineBudget()
+        self._live = live
+        self._lines = LineBudget()
         self._waiting = waiting
+        self.budget = Budget(assembly.loaded.settings.mosquitto.budget_ms / 1000)
+        self._metrics.registry.register(self.budget)
         # The shim's name of a connection → client id: at its end the broker no longer tells the latter.
+        # "" for service accounts, which no session is kept of.
         self._clients: dict[int, str] = {}
-        # What is wrong with the broker's configuration since its reload; nobody comes in then.
-        self._wrong: str | None = None
+        self._exchanges = Exchanges()
+        # Who came in by an exchange, as they asked: the broker asks again at SIGHUP and has no password.
+        self._proved: dict[int, Connect] = {}
+        # Connections that should have ended: the asset, and the ticks left until all of it go.
+        self._staying: dict[int, tuple[str, int]] = {}
+        self._reloading = False
 
     @_closed
     def authenticate(
@@ -171,30 +152,85 @@ class Plugin:
         username: bytes | None,
         password: bytes | None,
         address: bytes | None,
+        certificate: bytes | None,
     ) -> Answer:
-        """A client connects; or the broker asks again about one that is connected, after SIGHUP."""
+        """A client connects; or the broker asks again about one it knows, after SIGHUP."""
+        if self._reloading and client not in self._clients:
+            return Answer(STORED)
         name = None if username is None else username.decode()
-        if name in self._policy.service_accounts:
+        if name in self._gate.policy.service_accounts:
+            self._clients[client] = ""
             return Answer(DEFER)
-        connect = Connect((client_id or b"").decode(), name, password, (address or b"").decode())
-        decision: Decision
-        if self._wrong is None:
-            decision = self._gate.authenticate(connect)
-        else:
-            decision = Deny(Reason.INTERNAL, self._wrong)
-            self._metrics.authenticated(connect, decision, 0.0)
+        proved = self._proved.get(client)
+        if proved is not None:
+            return self._judge_again(client, proved)
+        connect = Connect((client_id or b"").decode(), name, password, (address or b"").decode(), certificate)
+        if self._live.wrong is not None:
+            return self._shut(connect)
+        decision = self._gate.authenticate(connect)
         if isinstance(decision, Deny):
-            who = f"client {shown(connect.client_id)} from {shown(connect.address)}"
-            return Answer(DENY, effects=self._refusal(decision, f"refused {who}"))
-        grant = decision.grant
-        self._gate.open_session(connect.client_id, client, grant, address=connect.address)
+            return self._refuse(connect, decision)
+        return self._let_in(client, connect, decision)
+
+    @_closed
+    def challenge(
+        self,
+        client: int,
+        client_id: bytes | None,
+        username: bytes | None,
+        data: bytes | None,
+        address: bytes | None,
+        certificate: bytes | None,
+    ) -> Answer:
+        """A client offers to prove that it holds its token's key; or one that came in so renews."""
+        connect = Connect(
+            (client_id or b"").decode(),
+            None if username is None else username.decode(),
+            data or b"",
+            (address or b"").decode(),
+            certificate,
+        )
+        session = self._sessions.find(connect.client_id)
+        renews = session.grant if session is not None and session.connection == client else None
+        if self._live.wrong is not None:
+            return self._shut(connect)
+        challenge = self._gate.challenge(connect, renews)
+        if isinstance(challenge, Deny):
+            refusal = self._refuse(connect, challenge)
+            return refusal if renews is None else self._end(connect.client_id, challenge.reason, refusal)
+        seconds = self._assembly.loaded.settings.mosquitto.exchange_s
+        exchange = self._exchanges.begin(
+            client,
+            challenge,
+            connect.client_id,
+            renews=renews is not None,
+            until=time.monotonic() + seconds,
+        )
         self._clients[client] = connect.client_id
-        return Answer(ALLOW, grant.asset_id.encode())
+        return Answer(CHALLENGE, exchange.name.encode(), ((AUTH_DATA, challenge.nonce),))
+
+    @_closed
+    def prove(self, client: int, data: bytes | None) -> Answer:
+        """A client answers what it was asked."""
+        exchange = self._exchanges.end(client)
+        if exchange is None:
+            # Nothing was asked: the shim ends a client that came in before by the next tick.
+            client_id = self._clients.get(client, "")
+            return self._end(client_id, Reason.POSSESSION_FAILED, Answer(DENY))
+        connect = exchange.challenge.connect
+        if self._live.wrong is not None:
+            return self._shut(connect)
+        decision = self._gate.prove(exchange.challenge, data or b"")
+        if isinstance(decision, Deny):
+            refusal = self._refuse(connect, decision)
+            return refusal if exchange.name else self._end(exchange.client_id, decision.reason, refusal)
+        self._proved[client] = connect
+        return self._let_in(client, connect, decision)
 
     @_closed
     def authorize(self, client: int, username: bytes, access: int, topic: bytes, retain: int) -> Answer:
-        """A device subscribes, or publishes where not every device may."""
-        action = Action.SUBSCRIBE if access == ACL_SUBSCRIBE else Action.PUBLISH
+        """A device subscribes; or publishes, or is sent, what not every device may."""
+        action = _ACTIONS.get(access, Action.PUBLISH)
         name = topic.decode()
         asset_id = username.decode()
         session = self._sessions.find(self._clients.get(client, ""))
@@ -202,10 +238,11 @@ class Plugin:
             grant = session.grant
             decision = self._gate.authorize(grant, action, name)
         else:
-            grant = Grant(asset_id, "", "", "", 0.0, b"", b"", self._policy.topics)
+            grant = Grant(asset_id, "", "", "", 0.0, b"", b"", self._gate.policy.topics)
             decision = _judge_late(grant, action, name)
             self._metrics.authorized(grant, action, name, decision)
-        if retain and isinstance(decision, Allow) and name not in grant.publish:
+        publishes = action is Action.PUBLISH
+        if retain and publishes and isinstance(decision, Allow) and name not in grant.publish:
             decision = Deny(Reason.TOPIC_DENIED, "retained messages are for single topics such as the status")
             self._metrics.authorized(grant, action, name, decision)
         if isinstance(decision, Deny):
@@ -215,43 +252,38 @@ class Plugin:
 
     @_closed
     def tick(self) -> Answer:
-        """About once a second: end the sessions that are due, write the lines that wait."""
+        """About once a second: end what is due, write the lines that wait, adopt a changed file."""
+        self._reloading = False
         effects: list[Effect] = [
             line(LOG_NOTICE, f"{count} more lines of {kind} in the last second")
-            for kind, count in self._budget.turn().items()
+            for kind, count in self._lines.turn().items()
         ]
         effects += self._waiting.take()
-        for kick in self._gate.due():
-            client_id = kick.session.client_id
-            if self._budget.take(f"disconnecting for {kick.reason.value}"):
-                effects.append(
-                    line(LOG_NOTICE, f"disconnecting client {shown(client_id)}: {kick.reason.value}")
-                )
-            effects.append((KICK, client_id.encode()))
+        self._cut_exchanges(effects)
+        self._end_sessions(effects)
+        if self._live.take_change():
+            # Handled when this turn of the broker's loop ends, as a person's signal would be.
+            os.kill(os.getpid(), signal.SIGHUP)
         return Answer(DENY, effects=tuple(effects))
 
     @_closed
     def disconnect(self, client: int) -> Answer:
         """A connection ended, whoever it was."""
         client_id = self._clients.pop(client, None)
-        if client_id is not None:
+        self._exchanges.end(client)
+        self._proved.pop(client, None)
+        self._staying.pop(client, None)
+        if client_id:
             self._gate.close_session(client_id, client)
         return Answer(DENY)
 
     @_closed
-    def reload(self) -> Answer:
-        """The broker read its configuration anew, and asks about every client next."""
-        # Shut until the check has passed: a failure of the check itself leaves it like that.
-        self._wrong = "the broker's configuration could not be checked"
-        try:
-            _check_broker(self._assembly.loaded)
-            self._wrong = None
-        except (AuthpluginError, OSError) as error:
-            self._wrong = str(error)
-            return Answer(DENY, effects=(line(LOG_ERROR, f"nobody comes in until this is right: {error}"),))
-        finally:
-            self._metrics.reloaded(good=self._wrong is None)
-        return Answer(DENY)
+    def reload(self) -> Reload:
+        """The broker reads its configuration anew, and asks about every client next."""
+        self._reloading = True
+        answer = self._live.reload()
+        self.budget.seconds = self._assembly.loaded.settings.mosquitto.budget_ms / 1000
+        return answer
 
     @_closed
     def stop(self) -> Answer:
@@ -266,12 +298,89 @@ class Plugin:
             trace = trace.tb_next
         place = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "?"
         self._metrics.failed(error)
-        if not self._budget.take(Reason.INTERNAL):
+        if not self._lines.take(Reason.INTERNAL):
             return Answer(DENY)
         return Answer(DENY, effects=(line(LOG_ERROR, f"{where} failed: {type(error).__name__} at {place}"),))
 
+    def lag(self, where: str, seconds: float) -> None:
+        """Say that a callback took longer than its budget."""
+        if self._lines.take("over budget"):
+            _LOG.warning("%s took %.1f ms, and everybody waited", where, seconds * 1000)
+
+    def _let_in(self, client: int, connect: Connect, decision: Allow) -> Answer:
+        grant = decision.grant
+        before = self._gate.open_session(
+            connect.client_id, client, grant, address=connect.address, possession=decision.possession
+        )
+        self._clients[client] = connect.client_id
+        if before is not None:
+            # The broker ends it right after this answer, unless it has lost sight of it.
+            self._staying[before.connection] = before.grant.asset_id, _STAYING_TICKS
+        return Answer(ALLOW, grant.asset_id.encode())
+
+    def _judge_again(self, client: int, connect: Connect) -> Answer:
+        """The broker asks about a client that has proved its key on this connection: does its token hold?"""
+        if self._live.wrong is not None:
+            return self._shut(connect)
+        decision = self._gate.judge_again(connect, Possession.NONCE)
+        if isinstance(decision, Deny):
+            return self._refuse(connect, decision)
+        return self._let_in(client, connect, decision)
+
+    def _shut(self, connect: Connect) -> Answer:
+        """Nobody comes in: the broker's own configuration leaves a door open."""
+        decision = Deny(Reason.INTERNAL, self._live.wrong or "")
+        self._metrics.authenticated(connect, decision, 0.0)
+        return self._refuse(connect, decision)
+
+    def _refuse(self, connect: Connect, decision: Deny) -> Answer:
+        who = f"client {shown(connect.client_id)} from {shown(connect.address)}"
+        return Answer(DENY, effects=self._refusal(decision, f"refused {who}"))
+
+    def _end(self, client_id: str, reason: Reason, refusal: Answer) -> Answer:
+        """End a client that came in before and may not stay: by the tick, with what the refusal says.
+
+        The broker's own way to refuse it is a CONNACK in the middle of a session (2.0).
+        """
+        self._sessions.kick(client_id, reason)
+        return Answer(CHALLENGE, b"", (*refusal.effects, (HURRY, b"")))
+
+    def _cut_exchanges(self, effects: list[Effect]) -> None:
+        """End the clients that were asked and have not answered in time."""
+        for client, exchange in self._exchanges.overdue(time.monotonic()):
+            reason = Reason.POSSESSION_FAILED
+            if exchange.name:
+                effects.append((KICK_ALL, exchange.name.encode()))
+            else:
+                self._sessions.kick(exchange.client_id, reason)
+            if self._lines.take("unanswered challenges"):
+                effects += self._note(f"client {shown(exchange.client_id)} did not answer its challenge")
+            self._clients.setdefault(client, exchange.client_id)
+
+    def _end_sessions(self, effects: list[Effect]) -> None:
+        """Disconnect who must go; by its asset id who is there still when it should be gone."""
+        for client, (asset_id, ticks) in list(self._staying.items()):
+            if client not in self._clients:
+                del self._staying[client]
+            elif ticks:
+                self._staying[client] = asset_id, ticks - 1
+            else:
+                # 2.0 loses a client id when an exchange for the same one is given up half way.
+                del self._staying[client]
+                effects.append(line(LOG_WARNING, f"disconnecting all of asset {shown(asset_id)}: one stayed"))
+                effects.append((KICK_ALL, asset_id.encode()))
+        for kick in self._gate.due():
+            session, reason = kick.session, kick.reason
+            if self._lines.take(f"disconnecting for {reason.value}"):
+                effects += self._note(f"disconnecting client {shown(session.client_id)}: {reason.value}")
+            effects.append((KICK, session.client_id.encode()))
+            self._staying[session.connection] = session.grant.asset_id, _STAYING_TICKS
+
+    def _note(self, text: str) -> tuple[Effect, ...]:
+        return (line(LOG_NOTICE, text),) if _LOG.isEnabledFor(logging.INFO) else ()
+
     def _refusal(self, decision: Deny, what: str) -> tuple[Effect, ...]:
-        if not self._budget.take(decision.reason):
+        if not self._lines.take(decision.reason):
             return ()
         detail = f" ({decision.detail})" if decision.detail else ""
-        return (line(LOG_NOTICE, f"{what}: {decision.reason.value}{detail}"),)
+        return self._note(f"{what}: {decision.reason.value}{detail}")

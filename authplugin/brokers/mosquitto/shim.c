@@ -32,9 +32,12 @@
 /* ---- Mosquitto's plugin interface, version 5 ---------------------------------------------- */
 
 enum { PLUGIN_VERSION = 5 };
-enum { EVT_RELOAD = 1, EVT_ACL_CHECK = 2, EVT_BASIC_AUTH = 3, EVT_TICK = 9, EVT_DISCONNECT = 10 };
-enum { ACL_WRITE = 2, ACL_SUBSCRIBE = 4 };
-enum { ERR_SUCCESS = 0, ERR_AUTH = 11, ERR_ACL_DENIED = 12, ERR_UNKNOWN = 13, ERR_PLUGIN_DEFER = 17 };
+enum { EVT_RELOAD = 1, EVT_ACL_CHECK = 2, EVT_BASIC_AUTH = 3, EVT_EXT_AUTH_START = 4, EVT_EXT_AUTH_CONTINUE = 5 };
+enum { EVT_TICK = 9, EVT_DISCONNECT = 10 };
+enum { ACL_READ = 1, ACL_WRITE = 2, ACL_SUBSCRIBE = 4 };
+enum { ERR_AUTH_CONTINUE = -4, ERR_SUCCESS = 0, ERR_NOT_SUPPORTED = 10, ERR_AUTH = 11, ERR_ACL_DENIED = 12 };
+enum { ERR_UNKNOWN = 13, ERR_PLUGIN_DEFER = 17 };
+enum { PROTOCOL_WEBSOCKETS = 2 };
 enum { LOG_NOTICE = 2, LOG_WARNING = 4, LOG_ERR = 8 };
 
 struct mosquitto;
@@ -59,6 +62,17 @@ struct evt_basic_auth {
 	char *username;
 	char *password;
 	void *future2[4];
+};
+
+struct evt_extended_auth {
+	void *future;
+	struct mosquitto *client;
+	const void *data_in;
+	void *data_out;          /* from libc's malloc: the broker gives it to free() */
+	uint16_t data_in_len;
+	uint16_t data_out_len;
+	const char *auth_method; /* NULL at CONTINUE */
+	void *future2[3];
 };
 
 struct evt_tick {
@@ -87,6 +101,13 @@ extern const char *mosquitto_client_id(const struct mosquitto *);
 extern const char *mosquitto_client_username(const struct mosquitto *);
 extern int mosquitto_set_username(struct mosquitto *, const char *username);
 extern int mosquitto_kick_client_by_clientid(const char *client_id, bool with_will);
+extern int mosquitto_kick_client_by_username(const char *username, bool with_will);
+extern int mosquitto_client_protocol(const struct mosquitto *);
+extern void *mosquitto_client_certificate(const struct mosquitto *); /* an X509 of the caller's, or NULL */
+extern int mosquitto_broker_publish_copy(const char *client_id, const char *topic, int length, const void *payload,
+		int qos, bool retain, void *properties);
+/* Since 2.1, looked up by name: the connection that has a client id, once it was let in. */
+typedef struct mosquitto *(*client_fn)(const char *client_id);
 
 /* ---- libpython, by name -------------------------------------------------------------------- */
 
@@ -131,9 +152,13 @@ static PyObject *none;
 /* ---- What Python says at the start, and what is kept of it ----------------------------------- */
 
 /* Verdicts. No exception, default or truth value equals one of these by accident. */
-enum { ALLOW = 0x600D, DEFER = 0x600E };
-/* An effect is (code, bytes): a log level with its line, or this with a client id to disconnect. */
-enum { KICK = 0x4B };
+enum { ALLOW = 0x600D, DEFER = 0x600E, CHALLENGE = 0x600F, STORED = 0x6010 };
+/*
+ * An effect is (code, bytes) or (code, bytes, bytes): a log level with its line, or one of these. KICK has
+ * a client id, KICK_ALL a user name, PUBLISH a topic and a payload, DATA what the client is sent with an
+ * AUTH packet, HURRY nothing: tick at the next turn of the loop.
+ */
+enum { KICK = 0x4B, KICK_ALL = 0x4C, PUBLISH = 0x50, DATA = 0x44, HURRY = 0x48 };
 
 enum {
 	ASSET_LENGTH = 64,     /* authplugin.jose.identity: an asset id is [A-Za-z0-9_-]{1,64} */
@@ -141,9 +166,15 @@ enum {
 	NAME_LENGTH = 128,
 	SERVICES = 64,
 	ROADS = 16,
+	CERTIFICATE_LENGTH = 16384,
 };
 
-/* Topics a device may publish to: `before` <asset id> `after`, exactly or with anything below. */
+/* The one method of enhanced authentication: RFC 9431. */
+static const char METHOD[] = "ace";
+/* User name of a client whose exchange has not ended; no asset and no service account has a colon. */
+static const char PENDING[] = "pending:";
+
+/* Topics a device may use: `before` <asset id> `after`, exactly or with anything below. */
 struct road {
 	char before[NAME_LENGTH];
 	char after[NAME_LENGTH];
@@ -153,24 +184,40 @@ struct road {
 	bool retain;  /* messages there may be retained */
 };
 
-static struct {
-	bool started;
-	void *identifier;
-	PyObject *authenticate, *authorize, *tick, *disconnect, *reload, *stop;
+struct tables {
 	char services[SERVICES][NAME_LENGTH];
 	size_t service_count;
-	struct road roads[ROADS];
-	size_t road_count;
+	struct road publish[ROADS], receive[ROADS];
+	size_t publish_count, receive_count;
+};
+
+/* One is in use while the other is filled: a reload that fails half way changes nothing. */
+static struct tables both[2], *in_use = &both[0];
+
+static struct {
+	bool started;
+	bool shut;       /* nobody comes in: Python's tables and ours may differ */
+	bool reloading;  /* between RELOAD and the tick after it, when the broker asks about everyone again */
+	void *identifier;
+	PyObject *authenticate, *authorize, *challenge, *prove, *tick, *disconnect, *reload, *stop;
+	client_fn client_of;
+	int (*i2d_X509)(void *certificate, unsigned char **der);
+	void (*X509_free)(void *certificate);
 	time_t last_tick;
 } gate;
 
 static bool is_service(const char *username)
 {
 	if(!username) return false;
-	for(size_t i = 0; i < gate.service_count; i++){
-		if(!strcmp(gate.services[i], username)) return true;
+	for(size_t i = 0; i < in_use->service_count; i++){
+		if(!strcmp(in_use->services[i], username)) return true;
 	}
 	return false;
+}
+
+static bool is_pending(const char *username)
+{
+	return username && !strncmp(username, PENDING, sizeof(PENDING) - 1);
 }
 
 static bool is_asset(const char *text, ptrdiff_t length)
@@ -186,13 +233,36 @@ static bool is_asset(const char *text, ptrdiff_t length)
 
 /* ---- Talking to Python; the GIL is held in all of these --------------------------------------- */
 
+static PyObject *nothing(void)
+{
+	py.Py_IncRef(none);
+	return none;
+}
+
 static PyObject *bytes_or_none(const char *text, size_t limit)
 {
-	if(!text){
-		py.Py_IncRef(none);
-		return none;
-	}
-	return py.PyBytes_FromStringAndSize(text, (ptrdiff_t)strnlen(text, limit));
+	return text ? py.PyBytes_FromStringAndSize(text, (ptrdiff_t)strnlen(text, limit)) : nothing();
+}
+
+/*
+ * The client's certificate as DER, or None. The broker's TLS asks for one only where `require_certificate` is
+ * set, and ends the handshake of a client whose certificate it cannot verify: one that is here was verified.
+ */
+static PyObject *certificate(const struct mosquitto *client)
+{
+	PyObject *der = NULL;
+	unsigned char *bytes = NULL, *end;
+
+	if(!gate.i2d_X509) return nothing();
+	void *held = mosquitto_client_certificate(client);
+	if(!held) return nothing();
+	int length = gate.i2d_X509(held, NULL);
+	if(length > 0 && length <= CERTIFICATE_LENGTH) bytes = malloc((size_t)length);
+	end = bytes; /* i2d_X509 moves it past what it wrote */
+	if(bytes && gate.i2d_X509(held, &end) == length) der = py.PyBytes_FromStringAndSize((char *)bytes, length);
+	free(bytes);
+	gate.X509_free(held);
+	return der ? der : nothing();
 }
 
 /* Takes over the references in `arguments`, also when it fails. NULL with an exception set on failure. */
@@ -257,31 +327,63 @@ static long number_at(PyObject *tuple, ptrdiff_t index)
 	return number;
 }
 
-static void perform(PyObject *effects)
+/* Copies what goes out with an AUTH packet; `e` is NULL where there is none. */
+static void attach(struct evt_extended_auth *e, const char *bytes, ptrdiff_t length)
 {
-	ptrdiff_t length, count = py.PyTuple_Size(effects);
-	py.PyErr_Clear();
-	for(ptrdiff_t i = 0; i < count; i++){
-		PyObject *effect = py.PyTuple_GetItem(effects, i);
-		if(py.PyTuple_Size(effect) != 2){
-			py.PyErr_Clear();
-			continue;
-		}
-		long code = number_at(effect, 0);
-		const char *text = text_at(effect, 1, &length);
-		if(!text) continue;
-		/* A kick calls back into on_disconnect at once; `effects` is still ours then. */
+	if(!e || e->data_out || length < 1 || length > UINT16_MAX) return;
+	e->data_out = malloc((size_t)length);
+	if(!e->data_out) return;
+	memcpy(e->data_out, bytes, (size_t)length);
+	e->data_out_len = (uint16_t)length;
+}
+
+/* Does one effect; what makes no sense is left out. */
+static void perform(PyObject *effect, struct evt_extended_auth *e)
+{
+	ptrdiff_t length, size = py.PyTuple_Size(effect);
+	char *bytes = NULL;
+
+	if(size != 2 && size != 3){
+		py.PyErr_Clear();
+		return;
+	}
+	long code = number_at(effect, 0);
+	PyObject *last = py.PyTuple_GetItem(effect, size - 1);
+	if(py.PyBytes_AsStringAndSize(last, &bytes, &length)){
+		py.PyErr_Clear();
+		return;
+	}
+	if(code == DATA && size == 2){
+		attach(e, bytes, length);
+		return;
+	}
+	const char *text = text_at(effect, 1, &(ptrdiff_t){0});
+	if(!text) return;
+	if(code == PUBLISH && size == 3 && length <= INT32_MAX){
+		/* Queued by the broker, with a copy of ours; delivered to whom the acl_file lets read it. */
+		mosquitto_broker_publish_copy(NULL, text, (int)length, bytes, 1, false, NULL);
+	}else if(size == 2){
+		/* A kick calls back into on_disconnect at once; the effect is still ours then. */
 		if(code == KICK) mosquitto_kick_client_by_clientid(text, false);
+		else if(code == KICK_ALL && *text) mosquitto_kick_client_by_username(text, false);
+		else if(code == HURRY) gate.last_tick = 0;
 		else if(code == LOG_NOTICE || code == LOG_WARNING || code == LOG_ERR) mosquitto_log_printf((int)code, "authplugin: %s", text);
 	}
 }
 
+static void perform_all(PyObject *effects, struct evt_extended_auth *e)
+{
+	ptrdiff_t count = py.PyTuple_Size(effects);
+	py.PyErr_Clear();
+	for(ptrdiff_t i = 0; i < count; i++) perform(py.PyTuple_GetItem(effects, i), e);
+}
+
 /*
- * Asks Python and performs its effects. The answer must be (verdict, asset id, effects); anything
- * else is 0, which no caller takes for a yes. On ALLOW `asset` holds a safe asset id; others pass
- * NULL for it.
+ * Asks Python and performs its effects. The answer must be (verdict, name, effects); anything else is
+ * 0, which no caller takes for a yes. `name` has room for ASSET_LENGTH + 1: on ALLOW it holds a safe asset
+ * id, on CHALLENGE a user name that begins with PENDING, or nothing; others pass NULL for it.
  */
-static long ask(PyObject *function, const char *what, PyObject **arguments, int count, char *asset)
+static long ask(PyObject *function, const char *what, PyObject **arguments, int count, char *name, struct evt_extended_auth *e)
 {
 	long verdict = 0;
 	ptrdiff_t length;
@@ -291,18 +393,42 @@ static long ask(PyObject *function, const char *what, PyObject **arguments, int 
 		log_exception(what, false);
 	}else{
 		verdict = number_at(answer, 0);
-		if(asset && verdict == ALLOW){
+		if(name && (verdict == ALLOW || verdict == CHALLENGE)){
 			const char *text = text_at(answer, 1, &length);
-			if(text && is_asset(text, length)) memcpy(asset, text, (size_t)length + 1);
+			bool fits = text && length <= ASSET_LENGTH
+				&& (verdict == ALLOW ? is_asset(text, length) : !*text || is_pending(text));
+			if(fits) memcpy(name, text, (size_t)length + 1);
 			else verdict = 0;
 		}
-		perform(py.PyTuple_GetItem(answer, 2));
+		perform_all(py.PyTuple_GetItem(answer, 2), e);
 	}
 	if(answer) py.Py_DecRef(answer);
 	return verdict;
 }
 
 /* ---- What the broker asks ----------------------------------------------------------------------- */
+
+/* Lets a client in under an asset's name, which is no service account's. */
+static int admit(struct mosquitto *client, const char *username, const char *asset)
+{
+	if(gate.shut || is_service(asset) || is_service(username)) return ERR_AUTH;
+	if(username && !strcmp(username, asset)) return ERR_SUCCESS;
+	/* Frees `username`: it is not touched after this. `asset` is a copy of our own. */
+	return mosquitto_set_username(client, asset) == ERR_SUCCESS ? ERR_SUCCESS : ERR_AUTH;
+}
+
+/*
+ * Whether the broker may be asking about a session it stores, which was let in once and is judged when it
+ * connects. 2.1 knows who was let in; in 2.0 nobody new is asked about between RELOAD and the next tick but
+ * clients of websockets.
+ */
+static bool may_be_stored(const struct mosquitto *client)
+{
+	if(!gate.reloading) return false;
+	const char *client_id = mosquitto_client_id(client);
+	if(gate.client_of) return client_id && gate.client_of(client_id) == client;
+	return mosquitto_client_protocol(client) != PROTOCOL_WEBSOCKETS;
+}
 
 static int on_basic_auth(int event, void *event_data, void *userdata)
 {
@@ -318,24 +444,80 @@ static int on_basic_auth(int event, void *event_data, void *userdata)
 		bytes_or_none(e->username, SIZE_MAX / 2),
 		bytes_or_none(e->password, PASSWORD_LENGTH),
 		bytes_or_none(mosquitto_client_address(e->client), NAME_LENGTH),
+		certificate(e->client),
 	};
-	long verdict = ask(gate.authenticate, "refused a client, the gate failed", arguments, 5, asset);
+	long verdict = ask(gate.authenticate, "refused a client, the gate failed", arguments, 6, asset, NULL);
 	py.PyGILState_Release(gil);
 
+	/* Refusing what is not connected would have 2.0 put it on its list of ends twice, and free it once. */
+	if(verdict == STORED && may_be_stored(e->client)) return ERR_SUCCESS;
 	/* Only a service account may go on to the password file, and no asset may be called like one. */
 	if(verdict == DEFER && is_service(e->username)) return ERR_PLUGIN_DEFER;
-	if(verdict != ALLOW || is_service(asset) || is_service(e->username)) return ERR_AUTH;
-	if(e->username && !strcmp(e->username, asset)) return ERR_SUCCESS;
-	/* Frees e->username: it is not touched after this. `asset` is a copy of our own. */
-	return mosquitto_set_username(e->client, asset) == ERR_SUCCESS ? ERR_SUCCESS : ERR_AUTH;
+	return verdict == ALLOW ? admit(e->client, e->username, asset) : ERR_AUTH;
 }
 
-/* Whether a device publishes where every device may; the acl_file still has the last word. */
-static bool on_a_road(const char *asset, const char *topic, bool retain)
+/* A new client asks for enhanced authentication, or one that was let in asks to be judged anew. */
+static int on_auth_start(int event, void *event_data, void *userdata)
+{
+	struct evt_extended_auth *e = event_data;
+	char name[ASSET_LENGTH + 1] = "";
+	(void)event;
+	(void)userdata;
+
+	if(!e->auth_method || strcmp(e->auth_method, METHOD)) return ERR_NOT_SUPPORTED;
+	const char *username = mosquitto_client_username(e->client);
+	int gil = py.PyGILState_Ensure();
+	PyObject *arguments[] = {
+		py.PyLong_FromVoidPtr(e->client),
+		bytes_or_none(mosquitto_client_id(e->client), SIZE_MAX / 2),
+		bytes_or_none(username, SIZE_MAX / 2),
+		e->data_in ? py.PyBytes_FromStringAndSize(e->data_in, e->data_in_len) : nothing(),
+		bytes_or_none(mosquitto_client_address(e->client), NAME_LENGTH),
+		certificate(e->client),
+	};
+	long verdict = ask(gate.challenge, "refused an exchange, the gate failed", arguments, 6, name, e);
+	py.PyGILState_Release(gil);
+
+	if(verdict != CHALLENGE || gate.shut || is_service(username)) return ERR_AUTH;
+	/* Until it is let in, nobody's name: a broker call by name reaches it then, and it alone. */
+	if(*name && mosquitto_set_username(e->client, name) != ERR_SUCCESS) return ERR_AUTH;
+	return ERR_AUTH_CONTINUE;
+}
+
+static int on_auth_continue(int event, void *event_data, void *userdata)
+{
+	struct evt_extended_auth *e = event_data;
+	char asset[ASSET_LENGTH + 1] = "";
+	(void)event;
+	(void)userdata;
+
+	const char *username = mosquitto_client_username(e->client);
+	bool was_in = !is_pending(username);
+	int gil = py.PyGILState_Ensure();
+	PyObject *arguments[] = {
+		py.PyLong_FromVoidPtr(e->client),
+		e->data_in ? py.PyBytes_FromStringAndSize(e->data_in, e->data_in_len) : nothing(),
+	};
+	long verdict = ask(gate.prove, "refused a proof, the gate failed", arguments, 2, asset, e);
+	py.PyGILState_Release(gil);
+
+	int result = verdict == ALLOW ? admit(e->client, username, asset) : ERR_AUTH;
+	if(result == ERR_SUCCESS || !was_in) return result;
+	/*
+	 * One that was let in is never refused here: an AUTH packet without content makes the broker (2.0 and 2.1)
+	 * forget the client id of a session that is still listed under it, and then follow freed memory. It stays in
+	 * the exchange, where it may neither send nor receive, until the tick ends it by its client id.
+	 */
+	gate.last_tick = 0;
+	return ERR_AUTH_CONTINUE;
+}
+
+/* Whether a topic is where every device may be; the acl_file still has the last word. */
+static bool on_a_road(const struct road *roads, size_t count, const char *asset, const char *topic, bool retain)
 {
 	size_t length = strlen(asset);
-	for(size_t i = 0; i < gate.road_count; i++){
-		const struct road *road = &gate.roads[i];
+	for(size_t i = 0; i < count; i++){
+		const struct road *road = &roads[i];
 		if(retain && !road->retain) continue;
 		if(strncmp(topic, road->before, road->before_length)) continue;
 		const char *rest = topic + road->before_length;
@@ -354,12 +536,14 @@ static int on_acl_check(int event, void *event_data, void *userdata)
 	(void)event;
 	(void)userdata;
 
-	/* Deliveries and unsubscribes are the acl_file's; deferring to nobody is a refusal. */
-	if(e->access != ACL_SUBSCRIBE && e->access != ACL_WRITE) return ERR_PLUGIN_DEFER;
+	/* Unsubscribes are the acl_file's; deferring to nobody is a refusal. */
+	if(e->access != ACL_READ && e->access != ACL_SUBSCRIBE && e->access != ACL_WRITE) return ERR_PLUGIN_DEFER;
 	const char *username = mosquitto_client_username(e->client);
-	if(!username || !e->topic) return ERR_ACL_DENIED;
+	if(!username || !e->topic || is_pending(username)) return ERR_ACL_DENIED;
 	if(is_service(username)) return ERR_PLUGIN_DEFER;
-	if(e->access == ACL_WRITE && on_a_road(username, e->topic, e->retain)) return ERR_PLUGIN_DEFER;
+	const struct tables *t = in_use;
+	if(e->access == ACL_WRITE && on_a_road(t->publish, t->publish_count, username, e->topic, e->retain)) return ERR_PLUGIN_DEFER;
+	if(e->access == ACL_READ && on_a_road(t->receive, t->receive_count, username, e->topic, false)) return ERR_PLUGIN_DEFER;
 
 	int gil = py.PyGILState_Ensure();
 	PyObject *arguments[] = {
@@ -369,7 +553,7 @@ static int on_acl_check(int event, void *event_data, void *userdata)
 		bytes_or_none(e->topic, SIZE_MAX / 2),
 		py.PyLong_FromLong(e->retain),
 	};
-	long verdict = ask(gate.authorize, "refused a topic, the gate failed", arguments, 5, NULL);
+	long verdict = ask(gate.authorize, "refused a topic, the gate failed", arguments, 5, NULL, NULL);
 	py.PyGILState_Release(gil);
 	return verdict == ALLOW ? ERR_PLUGIN_DEFER : ERR_ACL_DENIED;
 }
@@ -384,10 +568,11 @@ static int on_tick(int event, void *event_data, void *userdata)
 	e->next_s = 1;
 	time_t now = time(NULL);
 	/* The broker calls this at every turn of its loop: tens of thousands a second under load. */
-	if(now == gate.last_tick) return ERR_SUCCESS;
+	if(now == gate.last_tick && !gate.reloading) return ERR_SUCCESS;
 	gate.last_tick = now;
+	gate.reloading = false;
 	int gil = py.PyGILState_Ensure();
-	ask(gate.tick, "the gate failed at its tick", NULL, 0, NULL);
+	ask(gate.tick, "the gate failed at its tick", NULL, 0, NULL, NULL);
 	py.PyGILState_Release(gil);
 	return ERR_SUCCESS;
 }
@@ -400,9 +585,57 @@ static int on_disconnect(int event, void *event_data, void *userdata)
 
 	int gil = py.PyGILState_Ensure();
 	PyObject *arguments[] = {py.PyLong_FromVoidPtr(e->client)};
-	ask(gate.disconnect, "the gate failed to end a session", arguments, 1, NULL);
+	ask(gate.disconnect, "the gate failed to end a session", arguments, 1, NULL, NULL);
 	py.PyGILState_Release(gil);
 	return ERR_SUCCESS;
+}
+
+/* ---- What the shim keeps of the configuration ---------------------------------------------------- */
+
+/* Reads roads as (before, after, below, retain). */
+static bool read_roads(PyObject *items, struct road *roads, size_t *kept)
+{
+	ptrdiff_t length, count = py.PyTuple_Size(items);
+	if(count < 0 || count > ROADS) return false;
+	for(ptrdiff_t i = 0; i < count; i++){
+		PyObject *item = py.PyTuple_GetItem(items, i);
+		struct road *road = &roads[i];
+		if(py.PyTuple_Size(item) != 4) return false;
+		const char *before = text_at(item, 0, &length);
+		if(!before || length >= NAME_LENGTH) return false;
+		memcpy(road->before, before, (size_t)length + 1);
+		road->before_length = (size_t)length;
+		const char *after = text_at(item, 1, &length);
+		if(!after || length >= NAME_LENGTH) return false;
+		memcpy(road->after, after, (size_t)length + 1);
+		road->after_length = (size_t)length;
+		road->below = number_at(item, 2) == 1;
+		road->retain = number_at(item, 3) == 1;
+	}
+	*kept = (size_t)count;
+	return true;
+}
+
+/* Puts (services, publish roads, receive roads) in use: all of it or nothing. */
+static bool take_tables(PyObject *answer)
+{
+	struct tables *next = in_use == &both[0] ? &both[1] : &both[0];
+	ptrdiff_t length;
+
+	memset(next, 0, sizeof(*next));
+	if(!answer || py.PyTuple_Size(answer) != 3) return false;
+	PyObject *services = py.PyTuple_GetItem(answer, 0);
+	ptrdiff_t count = py.PyTuple_Size(services);
+	if(count < 0 || count > SERVICES) return false;
+	for(ptrdiff_t i = 0; i < count; i++){
+		const char *name = text_at(services, i, &length);
+		if(!name || length < 1 || length >= NAME_LENGTH) return false;
+		memcpy(next->services[next->service_count++], name, (size_t)length + 1);
+	}
+	if(!read_roads(py.PyTuple_GetItem(answer, 1), next->publish, &next->publish_count)) return false;
+	if(!read_roads(py.PyTuple_GetItem(answer, 2), next->receive, &next->receive_count)) return false;
+	in_use = next;
+	return true;
 }
 
 static int on_reload(int event, void *event_data, void *userdata)
@@ -411,8 +644,20 @@ static int on_reload(int event, void *event_data, void *userdata)
 	(void)event_data;
 	(void)userdata;
 
+	gate.reloading = true;
 	int gil = py.PyGILState_Ensure();
-	ask(gate.reload, "the gate failed to reload", NULL, 0, NULL);
+	/* (verdict, tables, effects): with ALLOW the tables are new ones, else the old ones stay. */
+	PyObject *answer = call(gate.reload, NULL, 0);
+	if(!answer || py.PyTuple_Size(answer) != 3){
+		log_exception("the gate failed to reload, nobody comes in", false);
+		gate.shut = true;
+	}else{
+		gate.shut = number_at(answer, 0) == ALLOW && !take_tables(py.PyTuple_GetItem(answer, 1));
+		py.PyErr_Clear();
+		if(gate.shut) mosquitto_log_printf(LOG_ERR, "authplugin: nobody comes in: the new configuration does not fit in here");
+		perform_all(py.PyTuple_GetItem(answer, 2), NULL);
+	}
+	if(answer) py.Py_DecRef(answer);
 	py.PyGILState_Release(gil);
 	return ERR_SUCCESS;
 }
@@ -449,7 +694,8 @@ static void initialise(void *library, const char *home)
 	if(no_site) *no_site = 1;
 	bool set = !setenv("PYTHONHOME", home, 1) && !setenv("PYTHONNOUSERSITE", "1", 1) && !setenv("PYTHONSAFEPATH", "1", 1);
 	if(set) py.Py_InitializeEx(0); /* 0: the broker keeps its own signal handlers */
-	/* glibc may have moved `environ` to an array of its own, or kept `clean` in use: neither is freed, nor is `own`. */
+	/* setenv has moved `environ` to an array of the C library's own, which is its affair; `own` is in use from now on. */
+	if(environ != clean) free(clean);
 	environ = own;
 }
 
@@ -497,46 +743,40 @@ static bool readable_standard_library(const char *home)
 	return false;
 }
 
-/* Keeps what the shim itself needs of (verdict, plugin, services, roads); roads as (before, after, below, retain). */
+/* Keeps what the shim itself needs of (verdict, plugin, tables). */
 static bool keep(PyObject *answer)
 {
 	PyObject *plugin = py.PyTuple_GetItem(answer, 1);
-	PyObject *services = py.PyTuple_GetItem(answer, 2);
-	PyObject *roads = py.PyTuple_GetItem(answer, 3);
-	ptrdiff_t length, count;
 
-	count = py.PyTuple_Size(services);
-	if(count < 0 || count > SERVICES) return false;
-	for(ptrdiff_t i = 0; i < count; i++){
-		const char *name = text_at(services, i, &length);
-		if(!name || length < 1 || length >= NAME_LENGTH) return false;
-		memcpy(gate.services[gate.service_count++], name, (size_t)length + 1);
-	}
-	count = py.PyTuple_Size(roads);
-	if(count < 0 || count > ROADS) return false;
-	for(ptrdiff_t i = 0; i < count; i++){
-		PyObject *item = py.PyTuple_GetItem(roads, i);
-		if(py.PyTuple_Size(item) != 4) return false;
-		struct road *road = &gate.roads[gate.road_count];
-		const char *before = text_at(item, 0, &length);
-		if(!before || length >= NAME_LENGTH) return false;
-		memcpy(road->before, before, (size_t)length + 1);
-		road->before_length = (size_t)length;
-		const char *after = text_at(item, 1, &length);
-		if(!after || length >= NAME_LENGTH) return false;
-		memcpy(road->after, after, (size_t)length + 1);
-		road->after_length = (size_t)length;
-		road->below = number_at(item, 2) == 1;
-		road->retain = number_at(item, 3) == 1;
-		gate.road_count++;
-	}
+	if(!take_tables(py.PyTuple_GetItem(answer, 2))) return false;
 	gate.authenticate = py.PyObject_GetAttrString(plugin, "authenticate");
 	gate.authorize = py.PyObject_GetAttrString(plugin, "authorize");
+	gate.challenge = py.PyObject_GetAttrString(plugin, "challenge");
+	gate.prove = py.PyObject_GetAttrString(plugin, "prove");
 	gate.tick = py.PyObject_GetAttrString(plugin, "tick");
 	gate.disconnect = py.PyObject_GetAttrString(plugin, "disconnect");
 	gate.reload = py.PyObject_GetAttrString(plugin, "reload");
 	gate.stop = py.PyObject_GetAttrString(plugin, "stop");
-	return gate.authenticate && gate.authorize && gate.tick && gate.disconnect && gate.reload && gate.stop;
+	return gate.authenticate && gate.authorize && gate.challenge && gate.prove && gate.tick && gate.disconnect
+		&& gate.reload && gate.stop;
+}
+
+/* Functions that not every broker has; what is missing is done without. */
+static void look_up(void)
+{
+	void *process = dlopen(NULL, RTLD_NOW);
+	/* The libcrypto of the broker's own TLS; not one that a Python module may carry. */
+	void *tls = process ? dlsym(process, "SSL_CTX_new") : NULL;
+	Dl_info from;
+
+	if(process) *(void **)&gate.client_of = dlsym(process, "mosquitto_client");
+	if(!tls || !dladdr(tls, &from)) return;
+	void *library = dlopen(from.dli_fname, RTLD_NOW | RTLD_NOLOAD);
+	if(!library) return;
+	/* By the library's handle its dependencies are searched too, libcrypto among them. */
+	*(void **)&gate.i2d_X509 = dlsym(library, "i2d_X509");
+	*(void **)&gate.X509_free = dlsym(library, "X509_free");
+	if(!gate.X509_free) gate.i2d_X509 = NULL;
 }
 
 static bool start(const char *site, const char *config)
@@ -559,10 +799,11 @@ static bool start(const char *site, const char *config)
 		function = py.PyObject_GetAttrString(module, "start");
 		PyObject *arguments[] = {py.PyBytes_FromStringAndSize(config, (ptrdiff_t)strlen(config))};
 		answer = call(function, arguments, 1);
-		if(answer && py.PyTuple_Size(answer) == 4 && number_at(answer, 0) == ALLOW) good = keep(answer);
+		bool stands = answer && py.PyTuple_Size(answer) == 3 && number_at(answer, 0) == ALLOW;
+		if(stands) good = keep(answer);
 		if(!good){
 			ptrdiff_t length;
-			const char *text = answer && py.PyTuple_Size(answer) == 3 ? text_at(answer, 1, &length) : NULL;
+			const char *text = answer && !stands && py.PyTuple_Size(answer) == 3 ? text_at(answer, 1, &length) : NULL;
 			if(text) mosquitto_log_printf(LOG_ERR, "authplugin: %s", text);
 			else log_exception("the gate did not start", true);
 		}
@@ -579,6 +820,8 @@ static bool start(const char *site, const char *config)
 static const struct { int event; callback_fn callback; } CALLBACKS[] = {
 	{EVT_BASIC_AUTH, on_basic_auth},
 	{EVT_ACL_CHECK, on_acl_check},
+	{EVT_EXT_AUTH_START, on_auth_start},
+	{EVT_EXT_AUTH_CONTINUE, on_auth_continue},
 	{EVT_TICK, on_tick},
 	{EVT_DISCONNECT, on_disconnect},
 	{EVT_RELOAD, on_reload},
@@ -632,6 +875,7 @@ EXPORT int mosquitto_plugin_init(void *identifier, void **userdata, struct mosqu
 		return refuse();
 	}
 	if(!readable_standard_library(home)) return refuse();
+	look_up();
 	initialise(dlopen(libpython, RTLD_NOW | RTLD_NOLOAD), home);
 	if(!py.Py_IsInitialized()) return refuse();
 	bool good = start(site, config);
@@ -660,7 +904,7 @@ EXPORT int mosquitto_plugin_cleanup(void *userdata, struct mosquitto_opt *option
 	}
 	/* Python is asked to stop its threads and is never finalised: the process ends now anyway. */
 	int gil = py.PyGILState_Ensure();
-	ask(gate.stop, "the gate failed to stop", NULL, 0, NULL);
+	ask(gate.stop, "the gate failed to stop", NULL, 0, NULL, NULL);
 	py.PyGILState_Release(gil);
 	return ERR_SUCCESS;
 }

@@ -1,0 +1,122 @@
+"""The configuration in force, and how a new one takes its place while the broker runs.
+
+The broker reads its own files and asks about every client again at SIGHUP, so a change is adopted
+there and nowhere else: one road, whether a person sends the signal or the watch of the files has the
+plugin send it. What cannot stand is refused whole, and the old configuration goes on.
+"""
+
+import logging
+from pathlib import Path
+
+import msgspec
+
+from authplugin.brokers.assembly import Assembly
+from authplugin.brokers.mosquitto.answers import ALLOW, DENY, LOG_ERROR, LOG_NOTICE, Effect, Reload, Tables
+from authplugin.brokers.mosquitto.lines import line
+from authplugin.brokers.mosquitto.preflight import check_broker
+from authplugin.brokers.mosquitto.tables import make_tables
+from authplugin.errors import AuthpluginError
+from authplugin.settings import Loaded, load
+
+_LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_LOG = logging.getLogger(__name__)
+_UNCHECKED = "the broker's configuration could not be checked"
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """A configuration that may be adopted, with what the shim keeps of it."""
+
+    loaded: Loaded
+    tables: Tables
+
+
+def read(path: Path) -> Ready:
+    """Read the gate's configuration and check the broker's against it.
+
+    Raises:
+        AuthpluginError: what is wrong.
+        OSError: a file cannot be read.
+    """
+    loaded = load(path)
+    check_broker(loaded)
+    return Ready(loaded, make_tables(loaded.policy))
+
+
+def set_log_level(loaded: Loaded) -> None:
+    """Say no more than the configuration wants to hear."""
+    logging.getLogger("authplugin").setLevel(_LEVELS[loaded.settings.mosquitto.log_level])
+
+
+class LiveConfiguration:
+    """What is in force, for the broker's thread; `examine` is for the thread that watches files.
+
+    Attributes:
+        wrong: what is wrong with the broker's own configuration since its reload, None when nothing
+            is; nobody comes in while it is set.
+    """
+
+    def __init__(self, path: Path, assembly: Assembly) -> None:
+        self.wrong: str | None = None
+        self._path = path
+        self._assembly = assembly
+        self._changed = False
+        self._refused = ""
+
+    def reload(self) -> Reload:
+        """Adopt the files as they are now, if they can stand; the broker has just read its own."""
+        # Shut until the check has passed: a failure of the check itself leaves it like that.
+        self.wrong = _UNCHECKED
+        self._changed = False
+        assembly = self._assembly
+        try:
+            ready = read(self._path)
+            if ready.loaded.settings == assembly.loaded.settings:
+                tables = None
+                effects: tuple[Effect, ...] = ()
+            else:
+                assembly.adopt(ready.loaded)
+                set_log_level(ready.loaded)
+                tables = ready.tables
+                effects = (line(LOG_NOTICE, f"{self._path} is in force as it is now"),)
+        except (AuthpluginError, OSError) as error:
+            return self._stay(error)
+        self.wrong = None
+        self._refused = ""
+        assembly.metrics.reloaded(good=True)
+        return Reload(DENY if tables is None else ALLOW, tables, effects)
+
+    def examine(self) -> None:
+        """A file changed: see whether it can stand, and have it adopted if so."""
+        assembly = self._assembly
+        try:
+            ready = read(self._path)
+            assembly.check_change(ready.loaded)
+        except (AuthpluginError, OSError) as error:
+            if str(error) != self._refused:
+                self._refused = str(error)
+                assembly.metrics.reloaded(good=False)
+                _LOG.error("the configuration in force stays until this is right: %s", error)
+            return
+        if ready.loaded.settings != assembly.loaded.settings:
+            self._changed = True
+        elif self._refused:
+            self._refused = ""
+            assembly.metrics.reloaded(good=True)
+
+    def take_change(self) -> bool:
+        """Whether there is a new configuration that can stand; once for each."""
+        changed, self._changed = self._changed, False
+        return changed
+
+    def _stay(self, error: Exception) -> Reload:
+        """Refuse the new configuration; the old one stays if the broker's own files still fit it."""
+        self._refused = str(error)
+        self._assembly.metrics.reloaded(good=False)
+        text = f"the configuration in force stays until this is right: {error}"
+        try:
+            check_broker(self._assembly.loaded)
+            self.wrong = None
+        except (AuthpluginError, OSError) as broken:
+            self.wrong = str(broken)
+            text = f"nobody comes in until this is right: {broken}"
+        return Reload(DENY, None, (line(LOG_ERROR, text),))

@@ -6,7 +6,7 @@ from bytes nobody has vouched for, to choose among configured issuers; `parse_cl
 """
 
 from collections.abc import Collection, Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
@@ -72,26 +72,26 @@ class Claims(msgspec.Struct, frozen=True, gc=False):
     all: Mapping[str, object]
 
 
-_Text = str | msgspec.UnsetType
 # An integer or a finite decimal, never text or true (RFC 7519 §2), and a second a double can hold.
 _Date = (
     Annotated[int, msgspec.Meta(ge=0, lt=_NUMERIC_DATE_END)]
     | Annotated[float, msgspec.Meta(ge=0, lt=_NUMERIC_DATE_END)]
-    | msgspec.UnsetType
 )
-_Audiences = str | Annotated[list[str], msgspec.Meta(max_length=_AUDIENCE_LIMIT)] | msgspec.UnsetType
+_Audiences = str | Annotated[tuple[str, ...], msgspec.Meta(max_length=_AUDIENCE_LIMIT)]
+# A default is not checked against its type: what is absent is None, and what says null is refused.
+_ABSENT: Any = None
 
 
 class _Registered(msgspec.Struct, frozen=True, gc=False):
     """The claims whose form is the same for every issuer; a null is a wrong form, not an absence."""
 
-    iss: _Text = msgspec.UNSET
-    aud: _Audiences = msgspec.UNSET
-    nbf: _Date = msgspec.UNSET
-    exp: _Date = msgspec.UNSET
-    iat: _Date = msgspec.UNSET
-    id: _Text = msgspec.UNSET
-    cnf: dict[str, object] | msgspec.UnsetType = msgspec.UNSET
+    iss: str = _ABSENT
+    aud: _Audiences = ()
+    nbf: _Date = _ABSENT
+    exp: _Date = _ABSENT
+    iat: _Date = _ABSENT
+    id: str = _ABSENT
+    cnf: dict[str, object] = _ABSENT
 
 
 class _Issuer(msgspec.Struct):
@@ -133,19 +133,19 @@ def parse_claims(payload: bytes, names: ClaimNames = ASSET_TOKEN) -> Claims:
         raise Refused(Reason.CLAIMS_MALFORMED, str(error)) from None
     except ValueError as error:
         raise Refused(Reason.CLAIMS_MALFORMED, f"the payload {error}") from None
-    if known.iss is msgspec.UNSET:
+    if "iss" not in claims:
         raise Refused(Reason.ISSUER_UNKNOWN, "the token names no issuer")
     aud = known.aud
     return Claims(
         known.iss,
-        () if aud is msgspec.UNSET else (aud,) if isinstance(aud, str) else tuple(aud),
-        None if known.nbf is msgspec.UNSET else known.nbf,
-        None if known.exp is msgspec.UNSET else known.exp,
-        None if known.iat is msgspec.UNSET else known.iat,
-        None if known.id is msgspec.UNSET else known.id,
+        (aud,) if isinstance(aud, str) else aud,
+        known.nbf,
+        known.exp,
+        known.iat,
+        known.id,
         _text(claims, names.asset),
         _text(claims, names.device),
-        None if known.cnf is msgspec.UNSET else known.cnf,
+        known.cnf,
         claims,
     )
 

@@ -253,9 +253,11 @@ def _tokens() -> "Tokens":
     import json  # noqa: PLC0415 - as above
 
     from authplugin.brokers.mosquitto.selftest import Tokens  # noqa: PLC0415 - as above
+    from authplugin.client.key import make_key  # noqa: PLC0415 - as above
     from authplugin.testing.mint import TokenMint  # noqa: PLC0415 - as above
 
-    mint = TokenMint("https://selftest.invalid", "selftest")
+    key = make_key()  # P-256: made in no time
+    mint = TokenMint("https://selftest.invalid", "selftest", algorithm="ES256", key=key, device_key=key)
     return Tokens(
         issuer=mint.issuer,
         audience=mint.audience,

@@ -22,6 +22,7 @@ class Credentials:
         begins: ``nbf``, else ``iat``, seconds since the epoch; 0 without either.
         expires: ``exp``, seconds since the epoch.
         bound: whether a device key is bound to the token (``cnf``, RFC 7800).
+        shows_key: whether a proof has to show that key, since the token has its thumbprint only.
         token: the token itself, never in a repr.
     """
 
@@ -31,6 +32,7 @@ class Credentials:
     begins: float
     expires: float
     bound: bool
+    shows_key: bool
     token: str = field(repr=False)
 
 
@@ -70,13 +72,15 @@ def read_credentials(
     if not is_device_id(device_id):
         raise ValueError(f"the token's {device_claim} is not 1 to 128 printable characters")
     begins = claims.get("nbf", claims.get("iat"))
+    cnf = claims.get("cnf")
     return Credentials(
         asset_id=canonical,
         device_id=device_id,
         issuer=_text(claims, "iss"),
         begins=0.0 if begins is None else _time("nbf", begins),
         expires=_time("exp", claims.get("exp")),
-        bound=isinstance(claims.get("cnf"), dict),
+        bound=isinstance(cnf, dict),
+        shows_key=isinstance(cnf, dict) and "jkt" in cnf and "jwk" not in cnf,
         token=token,
     )
 

@@ -133,10 +133,7 @@ def place(
     folders = list(earlier.folders)
     for path in (record_file, *(file.path for file in files)):
         folders += [str(folder) for folder in _make_folders(path.parent)]
-    kept = [written for written in earlier.files if all(str(file.path) != written.path for file in files)]
-    planned = Record(
-        files=(*kept, *(_planned(file, earlier) for file in files)), folders=tuple(folders), options=options
-    )
+    planned = Record(files=_noted(files, earlier), folders=tuple(folders), options=options)
     _write(PlannedFile(record_file, _encode(planned)))
     try:
         for file in files:
@@ -145,14 +142,12 @@ def place(
         if record is None:
             undo(planned, record_file)
         raise
+    ours = {str(file.path): (_hash(file.content),) for file in files}
     done = msgspec.structs.replace(
         planned,
-        files=(
-            *kept,
-            *(
-                msgspec.structs.replace(_planned(file, planned), hashes=(_hash(file.content),))
-                for file in files
-            ),
+        files=tuple(
+            msgspec.structs.replace(written, hashes=ours.get(written.path, written.hashes))
+            for written in planned.files
         ),
     )
     _write(PlannedFile(record_file, _encode(done)))
@@ -196,8 +191,14 @@ def undo(record: Record, record_file: Path) -> Undone:
     return Undone(tuple(removed), tuple(restored), tuple(kept))
 
 
-def _planned(file: PlannedFile, record: Record) -> Written:
-    """What goes on record before a file is put in place: what is there now is ours as well, or is kept."""
+def _noted(files: Sequence[PlannedFile], earlier: Record) -> tuple[Written, ...]:
+    """What goes on record before any file is put in place, in the order of the first installation."""
+    noted = {written.path: written for written in earlier.files}
+    return tuple((noted | {str(file.path): _note(file, earlier) for file in files}).values())
+
+
+def _note(file: PlannedFile, record: Record) -> Written:
+    """One file on record: what is there now is ours as well, or is kept for `undo`."""
     written = record.find(file.path)
     hashes = (_hash(file.content), *(written.hashes if written is not None else ()))
     if written is not None:

@@ -50,7 +50,7 @@ class Tokens:
     Attributes:
         issuer: ``iss``.
         audience: in ``aud``.
-        jwks: the key set that verifies ``good``.
+        jwks: the key set that verifies ``good``, an ES256 key.
         asset_id: of both, the form of 18 characters.
         good: a token that must open the door.
         bad: one that must not: the same, signed by a stranger.
@@ -111,11 +111,11 @@ def _write_files(folder: Path, plan: Plan, interpreter: Interpreter, plugin: Pat
     acl.write_text(plan.acl, encoding="utf-8")
     acl.chmod(0o600)
     keys.write_bytes(tokens.jwks)
-    issuer = {"issuer": tokens.issuer, "audiences": [tokens.audience], "jwks_file": str(keys)}
+    issuer = {"issuer": tokens.issuer, "audiences": [tokens.audience]}
     broker: dict[str, object] = {"acl_file": str(acl)}
     if passwords is not None:
         broker["password_file"] = passwords
-    lines = ["[[issuers]]", *_toml(issuer)]
+    lines = ["[[issuers]]", *_toml(issuer), *_toml({"algorithms": ["ES256"], "jwks_file": str(keys)})]
     for account in settings.service_accounts:
         lines += ["[[service_accounts]]", *_toml(msgspec.to_builtins(account))]
     lines += ["[topics]", *_toml(msgspec.to_builtins(settings.topics)), "[mosquitto]", *_toml(broker)]

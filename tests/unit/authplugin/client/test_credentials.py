@@ -20,9 +20,17 @@ def test_a_token_says_who_its_holder_is_and_until_when() -> None:
     found = read_credentials(TOKEN)
     payload = json.loads(base64.urlsafe_b64decode(TOKEN.split(".")[1] + "=="))
     assert found == Credentials(
-        ASSET, DEVICE, mint().issuer, payload["nbf"], payload["exp"], bound=True, token=TOKEN
+        ASSET,
+        DEVICE,
+        mint().issuer,
+        payload["nbf"],
+        payload["exp"],
+        bound=True,
+        shows_key=False,
+        token=TOKEN,
     )
     assert not read_credentials(token_of(cnf=None)).bound
+    assert read_credentials(token_of(cnf={"jkt": "x"})).shows_key
 
 
 def test_ids_of_another_form_and_claims_of_another_name_are_read_as_told() -> None:

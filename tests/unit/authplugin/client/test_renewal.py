@@ -31,7 +31,9 @@ class Issuer:
 
 
 def credentials(begins: float, expires: float, name: str = "held") -> Credentials:
-    return Credentials("02iAB00000CdEfGYAV", "d", "https://acme.my.site.com", begins, expires, True, name)
+    return Credentials(
+        "02iAB00000CdEfGYAV", "d", "https://acme.my.site.com", begins, expires, True, False, name
+    )
 
 
 def test_a_token_is_fetched_once_and_kept_until_it_is_due() -> None:

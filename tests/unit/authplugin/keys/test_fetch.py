@@ -5,20 +5,15 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
 
 from authplugin.errors import KeySetError
 from authplugin.keys.fetch import HttpSource
 from authplugin.keys.source import MAX_BYTES
 from authplugin.testing import Behaviour, KeyServer
+from tests.support.certificates import certificate
 from tests.support.mints import mint
 
 
@@ -203,33 +198,6 @@ def test_localhost_that_resolves_elsewhere_is_refused(monkeypatch: pytest.Monkey
     monkeypatch.setattr(socket, "getaddrinfo", elsewhere)
     with pytest.raises(KeySetError, match="off this machine"):
         HttpSource("http://localhost/id/keys").fetch(None)
-
-
-def certificate(directory: Path) -> tuple[Path, Path]:
-    """A certificate of 127.0.0.1 that signs itself, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, SHA256())
-    )
-    public, private = directory / "server.pem", directory / "server.key"
-    public.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    private.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    return public, private
 
 
 def test_https_is_verified(tmp_path: Path) -> None:

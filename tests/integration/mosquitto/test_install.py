@@ -1,0 +1,325 @@
+"""``authplugin mosquitto install`` and ``uninstall`` on folders of their own, with the real Mosquitto."""
+
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from authplugin.client.packets import write_connect
+from authplugin.testing import KeyServer, TokenMint
+from tests.support.certificates import certificate
+from tests.support.mosquitto import Mosquitto, running, write_passwords
+from tests.support.mqtt import Will
+from tests.support.ports import free_port
+
+pytestmark = pytest.mark.needs("mosquitto", "cc")
+
+AUDIENCE = "https://ingest.example.com"
+SHORT, ASSET = "02iAB00000CdEfG", "02iAB00000CdEfGYAV"
+ENVIRON = {"AUTHPLUGIN_METRICS__PORT": "0"}  # no fixed port: a first gate.toml names one
+
+
+class Host:
+    """A machine's folders: a broker's configuration with an include_dir, and an issuer beside it."""
+
+    def __init__(self, root: Path, keys: KeyServer) -> None:
+        self.root = root
+        self.mint = TokenMint(keys.issuer, AUDIENCE)
+        keys.publish(self.mint.jwks())
+        (root / "conf.d").mkdir()
+        self.broker = Mosquitto(root, f"include_dir {root}/conf.d", environment=ENVIRON)
+        self.record = root / "lib" / "assetgate" / "installed.json"
+        self.stanza = root / "conf.d" / "assetgate.conf"
+        self.config = root / "gate.toml"
+
+    def run(
+        self, part: str, *words: object, path: str | None = None, **environ: str
+    ) -> subprocess.CompletedProcess[str]:
+        places = ("--broker-config", self.broker.file, "--library", self.record.parent)
+        return subprocess.run(
+            [sys.executable, "-m", "authplugin", "mosquitto", part, *map(str, (*places, *words))],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            env=os.environ | ENVIRON | environ | ({"PATH": path} if path else {}),
+        )
+
+    def install(self, *words: object) -> str:
+        done = self.run("install", "--issuer", self.mint.issuer, "--audience", AUDIENCE, *words)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == "" or "--dry-run" in words
+        return done.stderr + done.stdout
+
+    def uninstall(self, *words: object) -> str:
+        done = self.run("uninstall", *words)
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
+    def refuse(self, *words: object, path: str | None = None) -> str:
+        """An installation that must fail, and write nothing."""
+        before = self.tree()
+        done = self.run("install", "--issuer", self.mint.issuer, "--audience", AUDIENCE, *words, path=path)
+        assert done.returncode == 1, done.stderr
+        assert "Traceback" not in done.stderr
+        assert self.tree() == before
+        return done.stderr
+
+    def tree(self) -> dict[str, tuple[int, bytes]]:
+        """Every file and folder with its mode and content; but for what the broker itself writes."""
+        return {
+            str(path.relative_to(self.root)): (
+                path.stat().st_mode,
+                path.read_bytes() if path.is_file() else b"",
+            )
+            for path in sorted(self.root.rglob("*"))
+            if path.name not in {"mosquitto.log", "mosquitto.db"}
+        }
+
+    def token(self) -> bytes:
+        return self.mint.mint(aid=SHORT)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    with KeyServer({"keys": []}) as keys:
+        yield Host(tmp_path, keys)
+
+
+def connect(host: Host, token: bytes) -> int:
+    with host.broker.client(5) as client:
+        return client.connect(ASSET, "", token, will=Will(f"assets/{ASSET}/status", b"offline"))
+
+
+def accepted(host: Host) -> None:
+    """Wait until a minted device is let in: the broker fetches the keys after its start."""
+    host.broker.wait_for("running")
+    for _ in range(400):
+        if connect(host, host.token()) == 0:
+            return
+    raise AssertionError(host.broker.log[-2000:])
+
+
+def test_one_command_puts_the_gate_into_a_broker_and_another_takes_it_out_again(host: Host) -> None:
+    before = host.tree()
+    said = host.install()
+    for line in ("the plugin loads", "refuses a token signed by a stranger", "accepts a token that holds"):
+        assert f"tried: {line}" in said or f"tried: it {line}" in said
+    assert "sudo systemctl restart mosquitto" in said
+    with running(host.broker):
+        accepted(host)
+        assert connect(host, host.mint.forged()) == 0x87
+        with host.broker.client(5) as client:
+            assert client.connect(ASSET, "", host.token()) == 0
+            assert client.publish(f"assets/{ASSET}/telemetry") == 0
+            assert client.publish("assets/02iAB00000CdEfHYAV/telemetry") == 0x87
+    host.uninstall()
+    assert host.tree() == before
+
+
+def test_every_line_for_the_broker_stands_below_its_reason(host: Host) -> None:
+    port = free_port()
+    host.install("--port", port)
+    written = host.stanza.read_text()
+    for block in written.strip().split("\n\n"):
+        assert block.startswith("# "), block
+    settings = dict(line.split(" ", 1) for line in written.splitlines() if line and line[0] != "#")
+    assert settings["max_queued_messages"] == "1000000"
+    assert settings["listener"] == f"{port} 127.0.0.1"
+    assert {
+        *("message_size_limit", "max_packet_size", "max_keepalive", "max_connections"),
+        *("max_inflight_messages", "upgrade_outgoing_qos", "persistence", "autosave_interval"),
+    } <= settings.keys()
+
+
+def test_a_dry_run_tries_everything_shows_everything_and_writes_nothing(host: Host) -> None:
+    before = host.tree()
+    said = host.install("--dry-run")
+    assert "tried: it accepts a token that holds" in said
+    assert f"==> {host.stanza} " in said
+    assert "max_queued_messages 1000000" in said
+    assert f'issuer = "{host.mint.issuer}"' in said
+    assert "pattern write assets/%u/telemetry/#" in said
+    assert host.tree() == before
+    host.install()
+    installed = host.tree()
+    assert "would remove" in host.uninstall("--dry-run")
+    assert host.tree() == installed
+
+
+def test_the_second_run_changes_nothing_and_follows_the_gates_configuration(host: Host) -> None:
+    before = host.tree()
+    host.install()
+    first = host.tree()
+    host.install()
+    assert host.tree() == first
+    host.config.write_text(
+        host.config.read_text().replace("[mosquitto]", '[topics]\npublish = ["a/{aid}/b"]\n[mosquitto]')
+    )
+    said = host.install()
+    assert "tried: it accepts a publish on a/02iAB00000CdEfGYAV/b" in said
+    assert "pattern write a/%u/b" in (host.root / "acl").read_text()
+    assert f"kept {host.config}" in host.uninstall()
+    host.config.unlink()
+    assert host.tree() == before
+
+
+def test_a_gates_configuration_that_is_there_is_used_as_it_is(host: Host) -> None:
+    text_ = f'[[issuers]]\nissuer = "{host.mint.issuer}"\naudiences = ["{AUDIENCE}"]\n'
+    text_ += '[[service_accounts]]\nname = "bridge"\nsubscribe = ["assets/#"]\n'
+    host.config.write_text(text_ + '[mosquitto]\nacl_file = "rules"\npassword_file = "passwords"\n')
+    said = host.refuse()
+    assert "assetgate.conf" in said
+    assert "password_file: found" in said
+    write_passwords(host.root / "passwords", [("bridge", "correct horse")])
+    before = host.tree()
+    host.install()
+    assert host.config.read_text().startswith(text_)
+    with running(host.broker):
+        accepted(host)
+        with host.broker.client(5) as client:
+            assert client.connect("bridge", "bridge", "correct horse") == 0
+            assert client.subscribe("assets/#") == [1]
+    host.uninstall()
+    assert host.tree() == before
+
+
+def test_what_a_person_changed_since_is_never_lost(host: Host) -> None:
+    host.install()
+    changed = host.stanza.read_text() + "# mine\n"
+    host.stanza.write_text(changed)
+    assert f"{host.stanza}: changed since it was installed" in host.refuse()
+    host.install("--overwrite")
+    assert "# mine" not in host.stanza.read_text()
+    assert host.stanza.with_name("assetgate.conf.changed").read_text() == changed
+    host.stanza.write_text(changed)
+    assert f"kept {host.stanza}: it was changed" in host.uninstall()
+    assert host.stanza.read_text() == changed
+    assert not host.record.exists()
+
+
+def test_what_stood_in_a_files_place_before_comes_back(host: Host) -> None:
+    host.stanza.write_text("# laid by hand\n")
+    host.stanza.chmod(0o640)
+    before = host.tree()
+    host.install()
+    host.install()
+    assert "plugin " in host.stanza.read_text()
+    assert f"restored {host.stanza}" in host.uninstall()
+    assert host.tree() == before
+
+
+def test_a_listener_with_tls_is_opened_for_devices_and_kept_by_the_next_run(host: Host) -> None:
+    chain, key = certificate(host.root)
+    port = free_port()
+    host.install("--certfile", chain, "--keyfile", key, "--port", port, "--address", "127.0.0.1")
+    first = host.stanza.read_text()
+    host.install()
+    assert host.stanza.read_text() == first
+    context = ssl.create_default_context(cafile=chain)
+    with running(host.broker):
+        accepted(host)
+        plain = socket.create_connection(("127.0.0.1", port), timeout=10)
+        with context.wrap_socket(plain, server_hostname="127.0.0.1") as line:
+            line.sendall(write_connect(ASSET, username="", password=host.token()))
+            assert line.recv(5)[3] == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("acl_file /tmp/acl", "expected no such line: "),
+        ("password_file /tmp/passwords", "mosquitto.password_file in "),
+        ("plugin /usr/lib/mosquitto_dynamic_security.so", "no other plugin"),
+        ("allow_anonymous true", "allow_anonymous: found true, expected false"),
+        ("per_listener_settings true", "per_listener_settings: found true, expected false"),
+        ("listener 18830", "expected TLS"),
+    ],
+)
+def test_a_line_of_the_brokers_own_that_stands_against_the_gate_is_named(
+    host: Host, line: str, says: str
+) -> None:
+    other = host.root / "conf.d" / "other.conf"
+    other.write_text(f"# before\n{line}\n")
+    said = host.refuse()
+    assert f"{other}:2: " in said
+    assert says in said
+
+
+def test_a_broker_that_would_not_read_our_file_or_keep_its_queues_is_named(host: Host) -> None:
+    written = host.broker.file.read_text()
+    host.broker.file.write_text(written.replace("include_dir", "# include_dir"))
+    assert f"expected include_dir {host.root}/conf.d" in host.refuse()
+    host.broker.file.write_text(written.replace("persistence_location", "# persistence_location"))
+    assert "persistence_location: found no such line" in host.refuse()
+
+
+def test_settings_of_the_brokers_own_that_win_are_noted(host: Host) -> None:
+    other = host.root / "conf.d" / "zz.conf"
+    other.write_text("max_queued_messages 500\n")
+    said = host.install()
+    assert f"note: {other}:1: max_queued_messages 500 counts, not the 1000000 of assetgate.conf" in said
+    assert "the broker has a listener of its own, so none is written" in said
+
+
+def test_a_first_installation_asks_whose_tokens_are_accepted(host: Host) -> None:
+    done = host.run("install")
+    assert done.returncode == 1
+    assert "--issuer and --audience" in done.stderr
+
+
+def test_nothing_is_written_when_the_plugin_cannot_be_built_or_does_not_load(
+    host: Host, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    tools = tmp_path_factory.mktemp("tools")
+    (tools / "mosquitto").symlink_to(shutil.which("mosquitto") or "mosquitto")
+    assert "no C compiler: apt-get install gcc libc6-dev" in host.refuse(path=str(tools))
+    # A compiler that makes something else: the broker will not load it.
+    compiler = tools / "cc"
+    compiler.write_text('#!/bin/sh\nwhile [ "$1" != -o ]; do shift; done\necho junk > "$2"\n')
+    compiler.chmod(0o755)
+    said = host.refuse(path=f"{tools}:{os.environ['PATH']}")
+    assert "the self-test's broker ended. Its last lines:" in said
+    assert "invalid ELF header" in said or "file too short" in said
+
+
+def test_a_port_of_the_metrics_that_is_taken_is_named_before_anything_is_written(host: Host) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = host.run(
+            *("install", "--issuer", host.mint.issuer, "--audience", AUDIENCE),
+            AUTHPLUGIN_METRICS__PORT=str(port),
+        )
+    assert done.returncode == 1
+    assert f"metrics.port: found {port}" in done.stderr
+    assert not host.stanza.exists()
+
+
+def test_a_restart_that_cannot_be_had_is_said_and_the_files_stay(
+    host: Host, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    tools = tmp_path_factory.mktemp("tools")
+    (tools / "systemctl").write_text("#!/bin/sh\nexit 1\n")
+    (tools / "systemctl").chmod(0o755)
+    done = host.run(
+        *("install", "--restart", "--issuer", host.mint.issuer, "--audience", AUDIENCE),
+        path=f"{tools}:{os.environ['PATH']}",
+    )
+    assert done.returncode == 1
+    assert "the files are in place, but" in done.stderr
+    assert host.stanza.exists()
+
+
+def test_without_a_record_there_is_nothing_to_uninstall(host: Host) -> None:
+    done = host.run("uninstall")
+    assert done.returncode == 1
+    assert f"{host.record}: no record" in done.stderr
+    host.record.parent.mkdir(parents=True)
+    host.record.write_text("{}x")
+    assert "no record of an installation" in host.run("uninstall").stderr

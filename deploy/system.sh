@@ -54,6 +54,11 @@ if [ "$purpose" = test ] && [ -n "${CI:-}" ]; then
   want chromium chromium
   want chromedriver chromium-driver
   want prometheus prometheus
+  # Clients that devices use.
+  want mosquitto_pub mosquitto-clients
+  want node nodejs
+  want npm npm
+  [ -e /usr/include/MQTTClient.h ] || packages+=(libpaho-mqtt-dev)
 fi
 
 [ ${#packages[@]} -eq 0 ] && exit 0

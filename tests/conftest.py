@@ -20,10 +20,19 @@ PROGRAMS = {
     "chromium": "chromium chromium-driver",
     "prometheus": "prometheus",
     "openssl": "openssl libssl-dev",
+    "mosquitto-clients": "mosquitto-clients",
+    "paho-c": "gcc libc6-dev libpaho-mqtt-dev",
+    "node": "nodejs",
+    "npm": "npm",
 }
-_COMMANDS = {"maven": "mvn", "chromium": "chromedriver"}
+_COMMANDS = {
+    "maven": "mvn",
+    "chromium": "chromedriver",
+    "mosquitto-clients": "mosquitto_pub",
+    "paho-c": "cc",
+}
 #: What no command shows to be there.
-_FILES = {"openssl": Path("/usr/include/openssl/evp.h")}
+_FILES = {"openssl": Path("/usr/include/openssl/evp.h"), "paho-c": Path("/usr/include/MQTTClient.h")}
 _LIBRARIES = {"libmosquitto": "mosquitto"}
 # Debian keeps the broker outside an ordinary user's PATH.
 _PATH = os.environ.get("PATH", "") + os.pathsep + "/usr/sbin" + os.pathsep + "/sbin"

@@ -14,7 +14,7 @@ from authplugin.errors import Reason, Refused
 from authplugin.jose.json import parse_object
 from authplugin.jose.key import VerifyingKey
 from authplugin.jose.possession import bound_key, check_proof, fits_certificate, shown_key
-from authplugin.model import Connect, Grant, Possession
+from authplugin.model import Connect, Grant, GrantRefused, Possession
 from authplugin.policy import PossessionMode
 
 CHALLENGE_SECONDS = 10.0
@@ -47,7 +47,7 @@ def read_certificate(mode: PossessionMode, connect: Connect, grant: Grant) -> Po
     """What a client that answers no challenge has shown: its certificate, or nothing.
 
     Raises:
-        Refused: ``possession_required possession_failed``.
+        GrantRefused: ``possession_required possession_failed``.
     """
     if mode is PossessionMode.OFF:
         return Possession.NONE
@@ -57,10 +57,28 @@ def read_certificate(mode: PossessionMode, connect: Connect, grant: Grant) -> Po
     if mode is PossessionMode.OPTIONAL:
         return Possession.NONE
     if not grant.confirmation:
-        raise Refused(Reason.POSSESSION_REQUIRED, "the token is bound to no key that could be proved")
+        raise GrantRefused(
+            Reason.POSSESSION_REQUIRED, "the token is bound to no key that could be proved", grant
+        )
     if certificate is None:
-        raise Refused(Reason.POSSESSION_REQUIRED, "neither a TLS client certificate nor method ace")
-    raise Refused(Reason.POSSESSION_FAILED, "the token is bound to another key than the client certificate's")
+        raise GrantRefused(
+            Reason.POSSESSION_REQUIRED, "neither a TLS client certificate nor method ace", grant
+        )
+    raise GrantRefused(
+        Reason.POSSESSION_FAILED, "the token is bound to another key than the client certificate's", grant
+    )
+
+
+def tell_possession(mode: PossessionMode, connect: Connect, grant: Grant) -> str:
+    """For a person: what the policy asks for, and what a certificate, when there is one, makes of it.
+
+    Raises:
+        GrantRefused: ``possession_required possession_failed``; never for lack of a certificate, for
+            a client could answer a challenge.
+    """
+    if connect.certificate is not None or not grant.confirmation:
+        return f"{mode}; shown: {read_certificate(mode, connect, grant)}"
+    return f"{mode}; a client can show it"
 
 
 def ask(
@@ -91,8 +109,15 @@ def check_answer(challenge: Challenge, grant: Grant, answer: bytes, *, now: floa
         now: monotonic seconds.
 
     Raises:
-        Refused: ``possession_failed``.
+        GrantRefused: ``possession_failed``.
     """
+    try:
+        _check_answer(challenge, grant, answer, now)
+    except Refused as refused:
+        raise GrantRefused(refused.reason, refused.detail, grant) from None
+
+
+def _check_answer(challenge: Challenge, grant: Grant, answer: bytes, now: float) -> None:
     if now - challenge.made >= CHALLENGE_SECONDS:
         raise Refused(Reason.POSSESSION_FAILED, f"no answer within {CHALLENGE_SECONDS:.0f} s")
     proof = parse_proof(answer, shows_key=challenge.key is None)

@@ -16,7 +16,7 @@ DEV := $(VENV)/.assetgate-dev
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(WATCH) ## the whole product on this machine, told as a story (ONCE=1: tell it once and exit)
@@ -29,6 +29,27 @@ test: $(DEV) ## every test, on a real broker and a real Kafka protocol
 	@deploy/system.sh test
 	@$(BIN)/processor rules check deploy/demo/rules.yaml --warm >/dev/null
 	@$(BIN)/pytest $(or $(PYTEST),-n 4 -q)
+
+.PHONY: test-mosquitto-2.1
+test-mosquitto-2.1: $(DEV) ## the broker's tests on Mosquitto 2.1.2, with the plugin that 2.0 runs
+	@deploy/system.sh broker
+	@deploy/mosquitto.sh
+	@$(BIN)/python -m tests.variants 2.1
+
+.PHONY: test-asan
+test-asan: $(DEV) ## the broker's tests with the plugin under AddressSanitizer and UBSan
+	@deploy/system.sh demo
+	@$(BIN)/python -m tests.variants asan
+
+.PHONY: soak
+soak: $(DEV) ## 1,000 devices come, publish, expire and renew for DURATION seconds (1200)
+	@deploy/system.sh demo
+	@$(BIN)/python -m tests.soak.mosquitto --duration $(or $(DURATION),1200)
+
+.PHONY: bench-mosquitto
+bench-mosquitto: $(DEV) ## what the gate costs the broker, against C, the password file and nobody
+	@deploy/system.sh bench
+	@$(BIN)/python -m tests.bench.mosquitto
 
 .PHONY: lint
 lint: $(DEV) ## ruff, mypy --strict, the floors, the locks

@@ -13,9 +13,11 @@ import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from tests.support.certificates import certificate
+from tests.support.links import Transport
 from tests.support.mqtt import Client
 from tests.support.ports import free_port
 
@@ -23,6 +25,10 @@ DEADLINE = 15.0
 
 #: The broker that tests run: another one than the distribution's, when the environment names it.
 PROGRAM = os.environ.get("ASSETGATE_TEST_MOSQUITTO") or "mosquitto"
+#: What the broker's process alone runs with, such as a sanitizer's library: NAME=VALUE, one a line.
+ENVIRONMENT = dict(
+    line.split("=", 1) for line in os.environ.get("ASSETGATE_TEST_ENVIRONMENT", "").splitlines()
+)
 
 
 def write_passwords(file: Path, accounts: Iterable[tuple[str, str]]) -> None:
@@ -30,6 +36,12 @@ def write_passwords(file: Path, accounts: Iterable[tuple[str, str]]) -> None:
     file.write_text("".join(f"{name}:{password}\n" for name, password in accounts))
     file.chmod(0o600)
     subprocess.run(["mosquitto_passwd", "-U", str(file)], check=True, capture_output=True)
+
+
+def _joined(variables: Mapping[str, str], more: Mapping[str, str]) -> dict[str, str]:
+    """Both, the latter above the former; libraries to preload are those of both."""
+    preload = [each["LD_PRELOAD"] for each in (variables, more) if "LD_PRELOAD" in each]
+    return {**variables, **more, **({"LD_PRELOAD": ":".join(preload)} if preload else {})}
 
 
 class Mosquitto:
@@ -52,6 +64,9 @@ class Mosquitto:
     ) -> None:
         self.folder = folder
         self.port = free_port()
+        #: Where it listens: always TCP, more with `listen`.
+        self.ports = {Transport.TCP: self.port}
+        self._listeners = ""
         self.file = folder / "mosquitto.conf"
         self.log_file = folder / "mosquitto.log"
         self._environment = environment or {}
@@ -65,7 +80,19 @@ class Mosquitto:
         # Bare errors and notices on stderr; the plugin's lines are among them.
         types = "".join(f"log_type {each}\n" for each in self._log_types)
         head = f"{user}log_dest stderr\n{types}persistence_location {self.folder}/\n"
-        self.file.write_text(f"{head}{lines}\nlistener {self.port} 127.0.0.1\n")
+        self.file.write_text(f"{head}{lines}\nlistener {self.port} 127.0.0.1\n{self._listeners}")
+        self._lines = lines
+
+    def listen(self, transport: Transport, lines: str = "") -> None:
+        """Add a listener on a free port, with ``lines`` of its own; before the start."""
+        port = self.ports[transport] = free_port()
+        if transport is Transport.TLS:
+            public, private = certificate(self.folder)
+            lines = f"certfile {public}\nkeyfile {private}\n{lines}"
+        elif transport is Transport.WEBSOCKET:
+            lines = f"protocol websockets\n{lines}"
+        self._listeners += f"listener {port} 127.0.0.1\n{lines}"
+        self.write(self._lines)
 
     @property
     def pid(self) -> int:
@@ -111,7 +138,7 @@ class Mosquitto:
                 [shutil.which(PROGRAM) or PROGRAM, "-c", str(self.file)],
                 stdout=log,
                 stderr=log,
-                env=os.environ | self._environment,
+                env=_joined(os.environ | ENVIRONMENT, self._environment),
             )
 
     def reload(self) -> None:
@@ -140,8 +167,13 @@ class Mosquitto:
     def alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    def client(self, version: int = 4) -> Client:
-        return Client(self.port, version=version)
+    def client(
+        self,
+        version: int = 4,
+        transport: Transport = Transport.TCP,
+        certificate: tuple[str, str] | None = None,
+    ) -> Client:
+        return Client(self.ports[transport], version=version, transport=transport, certificate=certificate)
 
     def wait_for(self, pattern: str, *, after: int = 0, deadline: float = DEADLINE) -> re.Match[str]:
         """Wait until the log has ``pattern`` beyond its first ``after`` characters."""

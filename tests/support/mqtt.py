@@ -1,22 +1,25 @@
-"""A small MQTT client over a raw socket, for what real clients are too polite to send.
+"""A small MQTT client over a raw link, for what real clients are too polite to send.
 
-3.1 (level 3), 3.1.1 (4) and 5. Everything blocks, with a deadline. `Client.connect` returns what
-the broker said; nothing is retried and nothing is answered by itself.
+3.1 (level 3), 3.1.1 (4) and 5, over TCP, TLS and WebSocket. Everything blocks, with a deadline.
+`Client.connect` returns what the broker said; nothing is retried and nothing is answered by itself.
 """
 
 import contextlib
-import socket
 import struct
 import time
 from types import TracebackType
 from typing import NamedTuple, Self
 
-CONNECT, CONNACK, PUBLISH, PUBACK, SUBSCRIBE, SUBACK = 1, 2, 3, 4, 8, 9
+from tests.support.links import DEADLINE, Transport, open_link
+
+CONNECT, CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP = 1, 2, 3, 4, 5, 6, 7
+SUBSCRIBE, SUBACK = 8, 9
 UNSUBSCRIBE, UNSUBACK, PINGREQ, PINGRESP, DISCONNECT, AUTH = 10, 11, 12, 13, 14, 15
 
 NOBODY_SUBSCRIBED = 0x10
-
-DEADLINE = 10.0
+FAILED = 0x80
+CONTINUE_AUTHENTICATION, RE_AUTHENTICATE = 0x18, 0x19
+_METHOD, _DATA = 0x15, 0x16
 
 
 class Closed(Exception):
@@ -57,18 +60,45 @@ def packet(kind: int, flags: int, body: bytes) -> bytes:
             return bytes(head) + body
 
 
+def _exchange(method: str, data: bytes) -> bytes:
+    """The properties of an exchange, after their length, which is below 16384 bytes."""
+    properties = bytes([_METHOD]) + text(method) + bytes([_DATA]) + text(data)
+    low, high = len(properties) % 128, len(properties) // 128
+    return (bytes([low | 0x80, high]) if high else bytes([low])) + properties
+
+
+def authentication_data(body: bytes) -> bytes:
+    """The Authentication Data in an AUTH packet (5), empty when it has none."""
+    start = 1 + (2 if body[1] & 0x80 else 1)
+    rest = body[start:]
+    while rest:
+        length = int.from_bytes(rest[1:3])
+        if rest[0] == _DATA:
+            return rest[3 : 3 + length]
+        rest = rest[3 + length :]
+    return b""
+
+
 class Client:
     """One connection.
 
     Args:
         port: of the broker on 127.0.0.1.
         version: 3, 4 or 5.
+        transport: what that port speaks.
+        certificate: PEM files of a client's certificate and key, for TLS.
     """
 
-    def __init__(self, port: int, *, version: int = 4) -> None:
+    def __init__(
+        self,
+        port: int,
+        *,
+        version: int = 4,
+        transport: Transport = Transport.TCP,
+        certificate: tuple[str, str] | None = None,
+    ) -> None:
         self.version = version
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = open_link(port, transport, certificate=certificate)
         self._buffer = b""
         self._inbox: list[Packet] = []
         self._packet_id = 0
@@ -156,8 +186,19 @@ class Client:
         clean: bool = True,
         keepalive: int = 60,
         expiry: int = 0,
+        bridge: bool = False,
     ) -> int:
         """CONNECT; the CONNACK's return code (3.x) or reason code (5): 0 is yes.
+
+        Args:
+            client_id: the client id.
+            username: None to send none.
+            password: None to send none.
+            will: sent by the broker when the connection ends without DISCONNECT.
+            clean: clean session (3.x), clean start (5).
+            keepalive: seconds.
+            expiry: seconds for which the session is kept (5).
+            bridge: say that this is another broker, as Mosquitto's bridges do.
 
         Raises:
             Closed: the broker closed without a CONNACK.
@@ -171,27 +212,58 @@ class Client:
         body += text(username) if username is not None else b""
         body += text(password) if password is not None else b""
         name = "MQIsdp" if self.version == 3 else "MQTT"
-        head = text(name) + bytes([self.version, flags]) + struct.pack("!H", keepalive)
+        head = (
+            text(name) + bytes([self.version | (0x80 if bridge else 0), flags]) + struct.pack("!H", keepalive)
+        )
         if self.version == 5:
             head += b"\x05\x11" + struct.pack("!I", expiry) if expiry else b"\0"
         self.send(packet(CONNECT, 0, head + body))
         return self.receive().body[1]
 
-    def publish(
-        self, topic: str | bytes, payload: bytes = b"{}", *, qos: int = 1, retain: bool = False
-    ) -> int | None:
-        """PUBLISH; the PUBACK's reason code at QoS 1 (0 below version 5), None at QoS 0.
+    def begin(self, client_id: str, method: str, data: bytes, *, keepalive: int = 60) -> Packet:
+        """CONNECT with an authentication method (5); the AUTH or CONNACK that answers it."""
+        head = text("MQTT") + bytes([5, 0x02]) + struct.pack("!H", keepalive)
+        self.send(packet(CONNECT, 0, head + _exchange(method, data) + text(client_id)))
+        return self.receive()
 
-        "No matching subscribers" (0x10) is a yes, and 0 here.
+    def authenticate(self, reason: int, method: str, data: bytes) -> Packet:
+        """AUTH (5) with a reason code; the AUTH, CONNACK or DISCONNECT that answers it."""
+        self.send(packet(AUTH, 0, bytes([reason]) + _exchange(method, data)))
+        return self.receive()
+
+    def publish(
+        self,
+        topic: str | bytes,
+        payload: bytes = b"{}",
+        *,
+        qos: int = 1,
+        retain: bool = False,
+        alias: int | None = None,
+    ) -> int | None:
+        """PUBLISH; the reason code of its PUBACK or PUBREC (0 below version 5), None at QoS 0.
+
+        "No matching subscribers" (0x10) is a yes, and 0 here. A QoS 2 publish goes to its PUBCOMP.
+
+        Args:
+            topic: the topic, empty when ``alias`` names it.
+            payload: the message.
+            qos: 0, 1 or 2.
+            retain: whether it is retained.
+            alias: topic alias (5).
         """
         self._packet_id += 1
-        body = text(topic) + (struct.pack("!H", self._packet_id) if qos else b"")
-        body += b"\0" if self.version == 5 else b""
+        packet_id = struct.pack("!H", self._packet_id)
+        body = text(topic) + (packet_id if qos else b"")
+        if self.version == 5:
+            body += b"\0" if alias is None else b"\x03\x23" + struct.pack("!H", alias)
         self.send(packet(PUBLISH, qos << 1 | (1 if retain else 0), body + payload))
         if not qos:
             return None
-        answer = self.expect(PUBACK).body
+        answer = self.expect(PUBACK if qos == 1 else PUBREC).body
         code = answer[2] if len(answer) > 2 else 0
+        if qos == 2 and code < FAILED:
+            self.send(packet(PUBREL, 2, packet_id))
+            self.expect(PUBCOMP)
         return 0 if code == NOBODY_SUBSCRIBED else code
 
     def subscribe(self, *filters: str, qos: int = 1) -> list[int]:
@@ -210,8 +282,11 @@ class Client:
     def _message(self, got: Packet) -> Message:
         size = struct.unpack("!H", got.body[:2])[0]
         topic, rest = got.body[2 : 2 + size].decode(), got.body[2 + size :]
-        if got.flags >> 1 & 3:
-            self.send(packet(PUBACK, 0, rest[:2]))
+        if qos := got.flags >> 1 & 3:
+            self.send(packet(PUBACK if qos == 1 else PUBREC, 0, rest[:2]))
+            if qos == 2:
+                self.expect(PUBREL)
+                self.send(packet(PUBCOMP, 0, rest[:2]))
             rest = rest[2:]
         if self.version == 5:
             rest = rest[1 + rest[0] :]

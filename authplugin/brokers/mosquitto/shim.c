@@ -196,6 +196,7 @@ static struct tables both[2], *in_use = &both[0];
 
 static struct {
 	bool started;
+	bool stopped;
 	bool shut;       /* nobody comes in: Python's tables and ours may differ */
 	bool reloading;  /* between RELOAD and the tick after it, when the broker asks about everyone again */
 	void *identifier;
@@ -828,6 +829,20 @@ static const struct { int event; callback_fn callback; } CALLBACKS[] = {
 };
 enum { CALLBACK_COUNT = sizeof(CALLBACKS) / sizeof(CALLBACKS[0]) };
 
+/*
+ * Python is asked to stop its threads and is never finalised: the process ends now anyway. Also at exit(): a broker that
+ * ends while it starts (another plugin, a port in use) cleans no plugin up, and Python's threads would meet an OpenSSL
+ * whose own exit handler has run.
+ */
+static void stop(void)
+{
+	if(gate.stopped) return;
+	gate.stopped = true;
+	int gil = py.PyGILState_Ensure();
+	ask(gate.stop, "the gate failed to stop", NULL, 0, NULL, NULL);
+	py.PyGILState_Release(gil);
+}
+
 static int refuse(void)
 {
 	mosquitto_log_printf(LOG_ERR, "authplugin: the broker does not start without its gate");
@@ -882,6 +897,8 @@ EXPORT int mosquitto_plugin_init(void *identifier, void **userdata, struct mosqu
 	/* From here on Python's own threads run whenever the broker waits. */
 	py.PyEval_SaveThread();
 	if(!good) return refuse();
+	/* After Python and what it imported: handlers run in the opposite order. */
+	if(atexit(stop)) return refuse();
 
 	gate.identifier = identifier;
 	for(int i = 0; i < CALLBACK_COUNT; i++){
@@ -902,9 +919,6 @@ EXPORT int mosquitto_plugin_cleanup(void *userdata, struct mosquitto_opt *option
 	for(int i = 0; i < CALLBACK_COUNT; i++){
 		mosquitto_callback_unregister(gate.identifier, CALLBACKS[i].event, CALLBACKS[i].callback, NULL);
 	}
-	/* Python is asked to stop its threads and is never finalised: the process ends now anyway. */
-	int gil = py.PyGILState_Ensure();
-	ask(gate.stop, "the gate failed to stop", NULL, 0, NULL, NULL);
-	py.PyGILState_Release(gil);
+	stop();
 	return ERR_SUCCESS;
 }

@@ -1,6 +1,7 @@
 """A gate in a real Mosquitto: the plugin is built once, each broker has its own folder and port."""
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -14,6 +15,7 @@ from authplugin.brokers.mosquitto.build import Interpreter, build_plugin, find_i
 from authplugin.brokers.mosquitto.stanza import write_stanza
 from authplugin.settings import load
 from authplugin.testing import KeyServer, TokenMint
+from tests.support.links import Transport
 from tests.support.mosquitto import Mosquitto, running, scrape, write_passwords
 from tests.support.mqtt import Client
 from tests.support.ports import free_port
@@ -38,12 +40,20 @@ class Gated:
     def token(self, asset: str = SHORT, **changes: object) -> bytes:
         return self.mint.mint(aid=asset, **changes)
 
-    def client(self, version: int = 5) -> Client:
-        return self.broker.client(version)
+    def client(self, version: int = 5, transport: Transport = Transport.TCP) -> Client:
+        return self.broker.client(version, transport)
 
-    def device(self, asset: str = SHORT, *, version: int = 5, suffix: str = "", **changes: object) -> Client:
-        """A device that is connected with a good token."""
-        client = self.broker.client(version)
+    def device(
+        self,
+        asset: str = SHORT,
+        *,
+        version: int = 5,
+        suffix: str = "",
+        transport: Transport = Transport.TCP,
+        **changes: object,
+    ) -> Client:
+        """A device that is connected with a good token; ``changes`` are claims of it."""
+        client = self.broker.client(version, transport)
         code = client.connect(asset + suffix, "", self.token(asset, **changes))
         assert code == 0, self.broker.log[-2000:]
         return client
@@ -64,10 +74,16 @@ class Gated:
             and all(part in name for part in parts)
         )
 
-    def refusal(self, connect: Callable[[Client], int], *, version: int = 5) -> str:
+    def refusal(
+        self,
+        connect: Callable[[Client], int],
+        *,
+        version: int = 5,
+        transport: Transport = Transport.TCP,
+    ) -> str:
         """Connect in a way that must be refused with a CONNACK; the one reason that was counted."""
         before = self._refused()
-        with self.client(version) as client:
+        with self.client(version, transport) as client:
             assert connect(client) == (0x87 if version == 5 else 5)
         after = self._refused()
         (reason,) = [name for name, count in after.items() if count > before.get(name, 0)]
@@ -115,6 +131,8 @@ def mint() -> TokenMint:
 
 @pytest.fixture(scope="session")
 def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if built := os.environ.get("ASSETGATE_TEST_PLUGIN"):
+        return Path(built)
     path = tmp_path_factory.mktemp("plugin") / "authplugin.so"
     build_plugin(path)
     return path
@@ -134,7 +152,7 @@ audiences = ["{AUDIENCE}"]
 
 [[service_accounts]]
 name = "{SERVICE}"
-publish = ["assetgate/heartbeat"]
+publish = ["assetgate/heartbeat", "assets/+/commands/#"]
 subscribe = ["assets/#", "assetgate/heartbeat"]
 
 [mosquitto]
@@ -160,32 +178,41 @@ def files(tmp_path: Path, plugin: Path) -> Files:
 
 @pytest.fixture(scope="session")
 def gate_of(plugin: Path, mint: TokenMint) -> Callable[..., AbstractContextManager[Gated]]:
-    """What starts a broker with a gate in a folder; ``extra`` goes into the gate's configuration."""
+    """What starts a broker with a gate in a folder, listening for every transport.
+
+    ``extra`` goes into the gate's configuration, ``issuer`` into its issuer's table, ``tls`` into the
+    broker's TLS listener.
+    """
 
     @contextlib.contextmanager
-    def start(folder: Path, *, extra: str = "", site: Path | None = None) -> Iterator[Gated]:
+    def start(
+        folder: Path, *, extra: str = "", issuer: str = "", tls: str = "", site: Path | None = None
+    ) -> Iterator[Gated]:
         interpreter = find_interpreter(site=site)
         files = Files(folder, plugin, interpreter)
         metrics_port = free_port()
         with KeyServer(mint.jwks()) as keys:
-            write_gate(files, mint, f'jwks_uri = "{keys.url}"', metrics_port, extra)
-            with running(Mosquitto(folder, files.stanza())) as broker:
+            write_gate(files, mint, f'jwks_uri = "{keys.url}"\n{issuer}', metrics_port, extra)
+            broker = Mosquitto(folder, files.stanza())
+            broker.listen(Transport.TLS, lines=tls)
+            broker.listen(Transport.WEBSOCKET)
+            with running(broker):
                 gated = Gated(broker, mint, keys, metrics_port)
-                _wait_ready(gated)
+                connect_until_ready(broker, SHORT, gated.token()).disconnect()
                 yield gated
 
     return start
 
 
-def _wait_ready(gated: Gated) -> None:
-    """Wait until the keys are there; before that every token is refused as ``keys_stale``."""
+def connect_until_ready(broker: Mosquitto, client_id: str, token: bytes) -> Client:
+    """The first connection that a broker lets in: before its keys are there it refuses every token."""
     end = time.monotonic() + 15
     while True:
-        with gated.client() as client:
-            if client.connect(SHORT, "", gated.token()) == 0:
-                client.disconnect()
-                return
-        assert time.monotonic() < end, gated.broker.log[-3000:]
+        client = broker.client(5)
+        if client.connect(client_id, "", token) == 0:
+            return client
+        client.close()
+        assert time.monotonic() < end, broker.log[-3000:]
         time.sleep(0.02)
 
 

@@ -18,7 +18,9 @@ VERSIONS = pytest.mark.parametrize("version", [3, 4, 5])
 def test_a_good_token_comes_in_as_its_asset(gated: Gated, version: int) -> None:
     with gated.device(version=version) as client:
         assert client.publish(f"assets/{ASSET}/telemetry") == 0
-    gated.broker.wait_for(rf"New client connected .* as {SHORT} \(p{({3: 1, 4: 2, 5: 5})[version]}")
+    # 2.0 logs numbers of its own for 3.1 and 3.1.1, 2.1 the protocol's.
+    number = {3: "[13]", 4: "[24]", 5: "5"}[version]
+    gated.broker.wait_for(rf"New client connected .* as {SHORT} \(p{number}")
 
 
 BAD: dict[str, Callable[[Gated], bytes]] = {

@@ -6,7 +6,7 @@ Prometheus asks, so counting costs a decision two additions.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from threading import Thread
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
@@ -15,12 +15,15 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, star
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from authplugin.clones import Finding
+from authplugin.clones import Clones, Finding
 from authplugin.errors import Reason
+from authplugin.events import Events
 from authplugin.keys.cache import KeyCache
 from authplugin.model import Action, Allow, Connect, Decision, Grant
 from authplugin.sessions import Session, Sessions
+from authplugin.throttle import Throttle
 from authplugin.verdicts import VerdictCache
+from authplugin.watch import WatchState
 
 ALLOWED = "allowed"
 REFUSED = "refused"
@@ -122,6 +125,17 @@ class Metrics:
         """Show what these hold whenever Prometheus asks."""
         self.registry.register(_Memory(sessions, verdicts, keys))
 
+    def watch_guards(
+        self,
+        *,
+        throttle: Throttle,
+        clones: Clones,
+        events: Events | None,
+        states: Callable[[], list[WatchState]],
+    ) -> None:
+        """Show what these hold whenever Prometheus asks."""
+        self.registry.register(_Guards(throttle, clones, events, states))
+
     def serve(self, address: str, port: int, *, patience: float = 5.0) -> "Endpoint":
         """Answer Prometheus at ``http://<address>:<port>/metrics`` from a thread.
 
@@ -216,6 +230,49 @@ class _Memory(Collector):
             failures.add_metric(label, state.failures)
             misses.add_metric(label, state.misses)
         yield from (usable, age, held, left_out, fetches, failures, misses)
+
+
+class _Guards(Collector):
+    """Numbers of throttle, clones, events and watched files; files are told apart by what they are."""
+
+    def __init__(
+        self,
+        throttle: Throttle,
+        clones: Clones,
+        events: Events | None,
+        states: Callable[[], list[WatchState]],
+    ) -> None:
+        self._throttle = throttle
+        self._clones = clones
+        self._events = events
+        self._states = states
+
+    def collect(self) -> Iterator[Metric]:
+        """Every series, now."""
+        yield _gauge(
+            "authplugin_throttle_addresses", "Addresses with a debt or a credit.", len(self._throttle)
+        )
+        yield _counter("authplugin_throttled", "Tokens refused unread.", self._throttle.refused)
+        yield _gauge("authplugin_quarantined", "Assets in quarantine.", len(self._clones.quarantined()))
+        found = CounterMetricFamily("authplugin_clones_found", "Findings of clones.", labels=["kind"])
+        for kind, count in self._clones.found.items():
+            found.add_metric([kind.value], count)
+        yield found
+        if self._events is not None:
+            yield _gauge("authplugin_events_waiting", "Events that wait for the broker.", len(self._events))
+            yield _counter("authplugin_events_dropped", "Events lost, too many waited.", self._events.dropped)
+        good = GaugeMetricFamily(
+            "authplugin_watched_file_good", "Whether what it says now is in force.", labels=["file"]
+        )
+        age = GaugeMetricFamily(
+            "authplugin_watched_file_age_seconds", "Time since what is in force was read.", labels=["file"]
+        )
+        entries = GaugeMetricFamily("authplugin_watched_file_entries", "Entries in force.", labels=["file"])
+        for state in self._states():
+            good.add_metric([state.name], float(state.good))
+            age.add_metric([state.name], state.age)
+            entries.add_metric([state.name], state.entries)
+        yield from (good, age, entries)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from authplugin.audit import Audit
 from authplugin.auditfile import AuditFile
+from authplugin.brokers.guards import Guards
 from authplugin.clock import Clock
 from authplugin.errors import ConfigurationError
 from authplugin.gate import Gate
@@ -18,7 +19,7 @@ from authplugin.verdicts import VerdictCache
 
 _LOG = logging.getLogger(__name__)
 
-_FIXED = ("metrics", "audit", "cache")
+_FIXED = ("metrics", "audit", "cache", "throttle", "clones", "events", "admin", "revocation")
 """Tables of the settings that are read at the start only."""
 
 
@@ -32,6 +33,7 @@ class Assembly:
         metrics: counters of this process.
         audit: what writes decisions down, None when nobody asked for it.
         gate: decides.
+        guards: what stands beside it; among them the events that a door publishes.
     """
 
     def __init__(self, loaded: Loaded, *, clock: Clock) -> None:
@@ -39,12 +41,15 @@ class Assembly:
 
         Raises:
             KeySetError: the address of a key set may not be asked.
+            ConfigurationError: a watched file is missing or wrong.
         """
         settings = loaded.settings
         self.loaded = loaded
         self.keys = KeyCache(loaded.policy.issuers, clock=clock)
         self._supply = KeySupply(settings, self.keys, clock=clock, jitter=random.random)
-        self.sessions = Sessions(clock=clock, jitter=self._jitter)
+        self.guards = Guards(settings, self.keys, clock=clock)
+        warning = settings.events.expiring_s if settings.events.enabled else 0.0
+        self.sessions = Sessions(clock=clock, jitter=self._jitter, warning=warning)
         verdicts = VerdictCache(
             capacity=settings.cache.capacity,
             ttl=settings.cache.ttl_s,
@@ -72,6 +77,16 @@ class Assembly:
             verdicts=verdicts,
             metrics=self.metrics,
             audit=self.audit,
+            events=self.guards.events,
+            throttle=self.guards.throttle,
+            clones=self.guards.clones,
+        )
+        self.guards.attach(settings, self.gate, self.sessions)
+        self.metrics.watch_guards(
+            throttle=self.guards.throttle,
+            clones=self.guards.clones,
+            events=self.guards.events,
+            states=self.guards.states,
         )
 
     def start(self) -> None:
@@ -96,6 +111,7 @@ class Assembly:
         if self.audit is not None:
             self.audit.start()
         self._supply.start()
+        self.guards.start(self.loaded.settings)
 
     def check_change(self, loaded: Loaded) -> None:
         """Check that other settings may be adopted while the broker runs.
@@ -125,13 +141,16 @@ class Assembly:
             KeySetError: the address of a key set may not be asked.
         """
         self.check_change(loaded)
+        watch_anew = self.guards.prepare(loaded.settings)
         self._supply.adopt(loaded.settings)
         self.gate.adopt(loaded.policy)
+        watch_anew()
         self.loaded = loaded
 
     def stop(self, timeout: float) -> None:
         """Stop the threads; one that waits for an issuer is left behind after ``timeout`` seconds."""
         self._supply.stop(timeout)
+        self.guards.stop(timeout)
         if self.audit is not None:
             self.audit.stop(timeout)
         if self._endpoint is not None:

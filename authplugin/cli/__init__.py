@@ -10,7 +10,18 @@ from authplugin import __version__
 from authplugin.errors import AuthpluginError
 
 #: Command → module of this package with ``add_parser(subparsers)`` and ``run(args) -> int``.
-COMMANDS = ("mosquitto", "issuer", "explain", "check_config", "token")
+COMMANDS = (
+    "mosquitto",
+    "issuer",
+    "explain",
+    "check_config",
+    "token",
+    "revoke",
+    "unrevoke",
+    "quarantine",
+    "release",
+    "sessions",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -11,6 +11,10 @@ from processor.errors import DeadReason
 TAIL = "t"
 #: Header of a telemetry record, only when the publisher set an MQTT 5 content type.
 CONTENT_TYPE = "ct"
+#: Header of a dead letter: time of receipt of the record, milliseconds since the epoch, in decimals.
+RECEIVED = "received"
+#: Header of a record written back from the dead letters: ``<topic>/<partition>/<offset>`` of its letter.
+REPLAY = "replay"
 #: Header that marks a heartbeat of the bridge: no key, value ``{"ts": ms, "bridge": id}``.
 HEARTBEAT = "hb"
 

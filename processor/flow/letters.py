@@ -2,11 +2,13 @@
 
 from processor.errors import DeadReason
 from processor.kafka.producer import Outgoing
-from processor.model import TAIL, CaseEvent, Record
+from processor.model import CONTENT_TYPE, RECEIVED, REPLAY, TAIL, CaseEvent, Record
 from processor.settings import TopicSettings
 
 _CLOUD_EVENT = [("content-type", b"application/cloudevents+json; charset=UTF-8")]
 _DETAIL_LIMIT = 1000
+#: What of a record's own headers its letter keeps.
+_KEPT = frozenset({TAIL, CONTENT_TYPE, REPLAY})
 
 
 def case_record(topics: TopicSettings, event: CaseEvent) -> Outgoing:
@@ -17,9 +19,10 @@ def case_record(topics: TopicSettings, event: CaseEvent) -> Outgoing:
 def dead_record(
     topics: TopicSettings, partition: int, record: Record, reason: DeadReason, detail: str
 ) -> Outgoing:
-    """The dead letter of a record: key and value untouched, and where it came from."""
+    """The dead letter of a record: key and value untouched, where it came from, and when it was received."""
     headers = _headers(topics, partition, record.offset, reason, detail)
-    headers += [(name, value) for name, value in record.headers if name == TAIL]
+    headers.append((RECEIVED, str(record.timestamp).encode()))
+    headers += [(name, value) for name, value in record.headers if name in _KEPT]
     return Outgoing(topics.dead, record.value, record.key, headers)
 
 

@@ -273,9 +273,10 @@ def main(arguments: list[str]) -> int:
     args = parser.parse_args(arguments)
     for name in FORMATS:
         tally = feed(name, args.count, args.seed)
+        reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(tally.reasons.items()))
         print(
             f"{name}: {tally.payloads} payloads, {tally.read} read, {tally.payloads - tally.read} set aside, "
-            f"longest {tally.longest * 1000:.1f} ms CPU; {dict(sorted(tally.reasons.items()))}"
+            f"longest {tally.longest * 1000:.1f} ms CPU; {reasons}"
         )
     return 0
 

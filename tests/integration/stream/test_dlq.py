@@ -1,0 +1,155 @@
+import json
+import time
+
+import pytest
+from confluent_kafka import Producer
+
+from tests.support.kafka import Read, read_all, until
+from tests.support.watch import Watch
+
+pytestmark = pytest.mark.timeout(90)
+
+ASSET = "02iAB00000CdEfGYAV"
+OTHER = "02iAB00000CdEfHYAV"
+RECEIVED = 1_700_000_000_000
+RULES = """
+rules:
+  - id: overheat
+    kind: case
+    severity: high
+    title: Too hot
+    select: {metric: temperature}
+    detect: {threshold: {above: 80}}
+"""
+
+
+class Desk:
+    """Writes letters, and speaks to ``processor dlq``."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
+        self.config = watch.settings(engine__unknown_metrics="dead")
+        self._producer = Producer(
+            {
+                "bootstrap.servers": watch.kafka.bootstrap,
+                "partitioner": "murmur2_random",
+                "log_level": 0,
+            }
+        )
+
+    def write(
+        self,
+        topic: str,
+        value: bytes | None,
+        key: str | None = ASSET,
+        timestamp: int = 0,
+        **headers: str,
+    ) -> None:
+        self._producer.produce(
+            self.watch.topic(topic),
+            value,
+            None if key is None else key.encode(),
+            timestamp=timestamp,
+            headers=[(name, text.encode()) for name, text in headers.items()],
+        )
+        assert self._producer.flush(20) == 0
+
+    def letter(self, value: bytes | None, key: str | None = ASSET, **headers: str) -> None:
+        self.write("dead", value, key, 0, **{"reason": "malformed", "detail": "d", **headers})
+
+    def origin(self, offset: int = 0) -> str:
+        return f"kafka:{self.watch.topic('telemetry')}/0/{offset}"
+
+    def dlq(self, *words: str, expect: int = 0) -> str:
+        return self.watch.run("dlq", *words, "--config", self.config, expect=expect)
+
+    def telemetry(self) -> list[Read]:
+        return read_all(self.watch.kafka, self.watch.topic("telemetry"))
+
+
+@pytest.fixture
+def desk(watch: Watch) -> Desk:
+    return Desk(watch)
+
+
+def test_what_the_worker_set_aside_goes_back_with_its_bytes_and_is_judged_by_better_settings(
+    desk: Desk,
+) -> None:
+    watch = desk.watch
+    (watch.directory / "rules.yaml").write_text(RULES)
+    value = b' {"metrics":{"pressure":7}} '
+    desk.write("telemetry", value, timestamp=RECEIVED, t="telemetry", ct="application/json")
+    worker = watch.start("worker", "--config", desk.config)
+    until(lambda: read_all(watch.kafka, watch.topic("dead")), 20, "a letter")
+    assert worker.end() == 0
+    (found,) = (json.loads(line) for line in desk.dlq("list", "--json").splitlines())
+    assert (found["reason"], found["asset"], found["topic"], found["bytes"]) == (
+        "unknown_metric", ASSET, "telemetry", len(value),
+    )  # fmt: skip
+    assert found["origin"].startswith(f"kafka:{watch.topic('telemetry')}/")
+    shown = desk.dlq("show", found["letter"])
+    assert '{"metrics":{"pressure":7}}' in shown
+    assert "header   ct: application/json" in shown
+
+    assert "1 would be written" in desk.dlq("replay", found["letter"], "--dry-run")
+    assert len(desk.telemetry()) == 1
+    assert "1 written, 0 skipped, 0 failed" in desk.dlq("replay", found["letter"])
+    first, second = desk.telemetry()
+    assert (second.value, second.key, second.timestamp, second.partition) == (
+        value, ASSET.encode(), RECEIVED, first.partition,
+    )  # fmt: skip
+    assert second.headers == {
+        "t": b"telemetry", "ct": b"application/json",
+        "replay": f"{watch.topic('dead')}/{found['letter']}".encode(),
+    }  # fmt: skip
+
+    better = watch.start("worker", "--config", watch.settings(engine__unknown_metrics="judge"))
+    until(lambda: better.metric("processor_worker_samples_total", outcome="judged") == 1, 20, "it is judged")
+    assert better.end() == 0
+
+
+def test_letters_are_listed_by_reason_asset_time_and_number_and_nothing_in_them_reaches_the_terminal(
+    desk: Desk,
+) -> None:
+    desk.letter(b"\x1b[2J", origin=desk.origin(1), t="telemetry/\x1b[2J")
+    desk.letter(b"x", OTHER, origin=desk.origin(2), t="telemetry", reason="oversize")
+    place = json.loads(desk.dlq("list", "--json", "--asset", ASSET))["letter"]
+    assert "\x1b" not in desk.dlq("list") + desk.dlq("show", place)
+    assert len(desk.dlq("list").splitlines()) == 2
+    assert OTHER in desk.dlq("list", "--reason", "oversize")
+    assert OTHER in desk.dlq("list", "--asset", OTHER[:15])
+    assert len(desk.dlq("list", "--limit", "1").splitlines()) == 1
+    assert len(desk.dlq("list", "--since", "1h").splitlines()) == 2
+    later = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
+    assert desk.dlq("list", "--since", later) == "no letter fits\n"
+    assert "\\u001b[2J" in desk.dlq("show", place)
+    assert "holds no letter 3/9" in desk.dlq("show", "3/9", expect=1)
+
+
+def test_only_telemetry_goes_back_and_the_same_record_once_a_run(desk: Desk) -> None:
+    desk.letter(b"1", origin=desk.origin(5), t="telemetry/a", reason="unknown_metric")
+    desk.letter(b"1", origin=desk.origin(5), t="telemetry/a", reason="unknown_metric")
+    desk.letter(b"2", origin=f"mqtt:assets/{ASSET}/telemetry/b")
+    desk.letter(b"2", origin=f"mqtt:assets/{ASSET}/telemetry/b")
+    desk.letter(b"3", None, origin="mqtt:elsewhere")
+    desk.letter(None, origin=desk.origin(6), reason="retention")
+    desk.letter(b"{}", origin=f"kafka:{desk.watch.topic('cases')}")
+    desk.letter(b"4", origin=desk.origin(7))
+    said = desk.dlq("replay", "--all")
+    assert "3 written, 5 skipped, 0 failed" in said
+    for why in (
+        "the same record as a letter before it", "it has no asset id", "it has no payload",
+        "it was no telemetry", "its topic is not known",
+    ):  # fmt: skip
+        assert why in said
+    assert sorted((each.value, each.headers["t"]) for each in desk.telemetry()) == [
+        (b"1", b"telemetry/a"), (b"2", b"telemetry/b"), (b"2", b"telemetry/b"),
+    ]  # fmt: skip
+
+
+def test_a_replay_of_everything_must_be_asked_for(desk: Desk) -> None:
+    desk.letter(b"1", origin=desk.origin(5), t="telemetry/a")
+    assert "say --all" in desk.dlq("replay", expect=2)
+    assert "not both" in desk.dlq("replay", "0/0", "--all", expect=2)
+    assert "expected partition/offset" in desk.dlq("replay", "7", expect=2)
+    assert desk.telemetry() == []

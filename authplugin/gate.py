@@ -32,6 +32,8 @@ from authplugin.model import (
     Grant,
     GrantRefused,
     Possession,
+    Terms,
+    TopicRights,
 )
 from authplugin.observer import Observer
 from authplugin.policy import IssuerPolicy, Policy
@@ -47,6 +49,7 @@ from authplugin.topics.grammar import check_filter, check_topic, unshare
 from authplugin.verdicts import VerdictCache
 
 MAX_CLIENT_ID = 256
+_MAX_TERMS = 1024
 
 _CLIENT_ID = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.:")
 
@@ -109,6 +112,7 @@ class Gate:
         self._standing = Standing(Clones(clock=clock) if clones is None else clones)
         self._quarantined = self._standing.clones.until
         self._presence = Presence(sessions, self._standing.clones, self._throttle, self._observers)
+        self._terms: dict[tuple[str, str, float | None], Terms] = {}
         # One number for keys, policy and standing together, and one object for all verdicts that
         # share it; and the one of the last change of keys or policy: verdicts younger than that are
         # of the keys and policy in force, and only standing is to be asked again.
@@ -425,8 +429,7 @@ class Gate:
             self._verdicts.remember(grant, self._verified, now, leeway=issuer.leeway)
             raise
         self._throttle.succeeded(address)
-        self._verdicts.remember(grant, generation, now, leeway=issuer.leeway)
-        return grant
+        return self._verdicts.remember(grant, generation, now, leeway=issuer.leeway)
 
     def _verify(self, token: bytes, digest: bytes, now: float, passed: Callable[[str, str], None]) -> Grant:
         """From bytes to a grant, cheapest check first; ``passed`` hears of each check that held."""
@@ -467,19 +470,25 @@ class Gate:
             raise Refused(Reason.ASSET_UNSAFE, "the asset id is the name of a service account")
         passed("asset", asset_id)
         # check_claims has seen to it that both are there.
-        return Grant(
-            asset_id=asset_id,
-            device_id=str(claims.did),
-            issuer=issuer.issuer,
-            kid=header.kid,
-            expires=float(claims.exp or 0.0),
-            digest=digest,
-            confirmation=confirmation(claims.cnf),
-            rights=policy.topics.fill(read_attributes(claims.all, issuer.attributes))
-            if issuer.attributes
-            else policy.topics,
-            issued=float(claims.iat if claims.iat is not None else claims.nbf or 0.0),
+        rights = policy.topics
+        if issuer.attributes:
+            rights = rights.fill(read_attributes(claims.all, issuer.attributes))
+        expires = float(claims.exp or 0.0)
+        issued = claims.nbf if claims.iat is None else claims.iat
+        terms = self._share(
+            issuer.issuer, header.kid, None if issued is None else expires - issued, rights
         )
+        return Grant(asset_id, str(claims.did), expires, digest, confirmation(claims.cnf), terms)
+
+    def _share(self, issuer: str, kid: str, validity: float | None, rights: TopicRights) -> Terms:
+        """The one object for what these tokens have in common."""
+        known = self._terms
+        terms = known.get((issuer, kid, validity))
+        if terms is None or terms.rights is not rights:
+            if len(known) >= _MAX_TERMS:
+                known.clear()
+            terms = known[issuer, kid, validity] = Terms(issuer, kid, rights, validity)
+        return terms
 
     def _refusal(self, grant: Grant, action: Action, topic: str) -> Deny | None:
         """Why ``topic`` is not for ``grant``, None when it is."""

@@ -59,6 +59,22 @@ class TopicRights(Protocol):
         """Topic filters the asset may subscribe within and receive from."""
 
 
+class Terms(msgspec.Struct, frozen=True, gc=False):
+    """What the tokens of one issuer, key and validity have in common; made once for all of them.
+
+    Attributes:
+        issuer: ``iss``, one of the configured ones.
+        kid: name of the issuer's key that signed.
+        rights: the compiled topic templates.
+        validity: seconds from ``iat``, else ``nbf``, to ``exp``; None when the token has neither.
+    """
+
+    issuer: str
+    kid: str
+    rights: TopicRights
+    validity: float | None = None
+
+
 class Grant(msgspec.Struct, frozen=True, gc=False):
     """What a verified token allows.
 
@@ -69,26 +85,41 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
         asset_id: the asset, in the form used in topics, keys and events (18 characters for
             Salesforce ids).
         device_id: ``did`` as the issuer wrote it.
-        issuer: ``iss``, one of the configured ones.
-        kid: name of the issuer's key that signed.
         expires: ``exp``, seconds since the epoch, without leeway.
         digest: SHA-256 of the token's bytes.
         confirmation: what the token is bound to (``cnf``, RFC 7800): ``b"j"`` and the SHA-256 JWK
             thumbprint of a key (RFC 7638), ``b"x"`` and the SHA-256 of a certificate (RFC 8705), or
             nothing.
-        rights: the compiled topic templates, shared by all grants of one policy.
-        issued: ``iat``, else ``nbf``, seconds since the epoch; 0 when the token has neither.
+        terms: what it shares with other grants.
     """
 
     asset_id: str
     device_id: str
-    issuer: str
-    kid: str
     expires: float
     digest: bytes
     confirmation: bytes
-    rights: TopicRights
-    issued: float = 0.0
+    terms: Terms
+
+    @property
+    def issuer(self) -> str:
+        """``iss``, one of the configured ones."""
+        return self.terms.issuer
+
+    @property
+    def kid(self) -> str:
+        """Name of the issuer's key that signed."""
+        return self.terms.kid
+
+    @property
+    def rights(self) -> TopicRights:
+        """The compiled topic templates."""
+        return self.terms.rights
+
+    @property
+    def issued(self) -> float:
+        """``iat``, else ``nbf``, seconds since the epoch; 0 when the token has neither."""
+        validity = self.terms.validity
+        return 0.0 if validity is None else self.expires - validity
 
     @property
     def token_digest(self) -> str:

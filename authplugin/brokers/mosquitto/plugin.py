@@ -41,7 +41,7 @@ from authplugin.brokers.mosquitto.lines import LineBudget, WaitingLines, line, s
 from authplugin.brokers.mosquitto.live import LiveConfiguration, read, set_log_level
 from authplugin.clock import SystemClock
 from authplugin.errors import AuthpluginError, Reason
-from authplugin.model import Action, Allow, Connect, Decision, Deny, Grant, Possession
+from authplugin.model import Action, Allow, Connect, Decision, Deny, Grant, Possession, Terms
 from authplugin.topics.containment import matches
 
 _STOP_SECONDS = 0.5
@@ -238,7 +238,7 @@ class Plugin:
             grant = session.grant
             decision = self._gate.authorize(grant, action, name)
         else:
-            grant = Grant(asset_id, "", "", "", 0.0, b"", b"", self._gate.policy.topics)
+            grant = Grant(asset_id, "", 0.0, b"", b"", Terms("", "", self._gate.policy.topics))
             decision = _judge_late(grant, action, name)
             self._metrics.authorized(grant, action, name, decision)
         publishes = action is Action.PUBLISH

@@ -1,6 +1,6 @@
 import pytest
 
-from authplugin.model import Action, Allow, Deny, Grant
+from authplugin.model import Action, Allow, Deny, Grant, Terms
 from tests.support.gates import AID, DID, SHORT, Bench, refused
 
 OTHER = "02iAB00000XdEfGYAV"
@@ -62,7 +62,7 @@ def test_the_short_form_is_answered_with_the_right_topic(bench: Bench) -> None:
 
 
 def test_a_grant_of_an_issuer_no_longer_known_gets_no_hint(bench: Bench) -> None:
-    stranger = Grant(AID, DID, "https://gone.example.com", "k", 0.0, b"", b"", bench.policy.topics)
+    stranger = Grant(AID, DID, 0.0, b"", b"", Terms("https://gone.example.com", "k", bench.policy.topics))
     decision = bench.gate.authorize(stranger, Action.PUBLISH, f"assets/{SHORT}/telemetry/x")
     assert refused(decision) == "topic_denied"
 

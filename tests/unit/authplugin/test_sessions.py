@@ -1,14 +1,14 @@
 import pytest
 
 from authplugin.errors import Reason
-from authplugin.model import Grant
+from authplugin.model import Grant, Terms
 from authplugin.sessions import Sessions
 from authplugin.testing import FakeClock
 from authplugin.topics.template import Templates
 
 
 def grant(clock: FakeClock, seconds: float = 100.0, digest: bytes = b"d") -> Grant:
-    return Grant("a", "d", "i", "k", clock.now() + seconds, digest, b"", Templates((), ()))
+    return Grant("a", "d", clock.now() + seconds, digest, b"", Terms("i", "k", Templates((), ())))
 
 
 class Table(Sessions):

@@ -8,7 +8,7 @@ from authplugin.errors import Reason, Refused
 from authplugin.jose.base64url import encode
 from authplugin.jose.jwk import thumbprint
 from authplugin.jose.possession import CERTIFICATE, KEY, confirmation
-from authplugin.model import Grant
+from authplugin.model import Grant, Terms
 from authplugin.topics.template import Templates
 from tests.support.mints import mint
 
@@ -70,7 +70,7 @@ def test_a_binding_that_cannot_be_checked_is_refused(cnf: dict[str, object]) -> 
 
 def test_a_grant_shows_the_thumbprint_of_its_key_only() -> None:
     def grant(bound: bytes) -> Grant:
-        return Grant("a", "d", "i", "k", 0.0, b"", bound, Templates((), ()))
+        return Grant("a", "d", 0.0, b"", bound, Terms("i", "k", Templates((), ())))
 
     jwk = mint().device_jwk
     assert grant(confirmation({"jwk": jwk})).key_thumbprint == thumbprint(jwk)

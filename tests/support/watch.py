@@ -30,6 +30,7 @@ class PlainBroker:
 
     directory: Path
     port: int = field(default_factory=free_port)
+    more: str = ""
     _process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -44,7 +45,7 @@ class PlainBroker:
             f"listener {self.port} 127.0.0.1\nuser root\nallow_anonymous true\npassword_file {passwords}\n"
             f"persistence true\npersistence_location {self.directory}/\nautosave_interval 1\n"
             "max_queued_messages 0\nmax_inflight_messages 2000\nupgrade_outgoing_qos true\n"
-            "set_tcp_nodelay true\n"
+            f"set_tcp_nodelay true\n{self.more}"
         )
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(["mosquitto", "-c", config], stdout=log, stderr=log)
@@ -122,6 +123,7 @@ class Watch:
     partitions: int = 4
     prefix: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
     programs: list[Program] = field(default_factory=list)
+    defaults: dict[str, object] = field(default_factory=dict)
 
     def topic(self, name: str) -> str:
         return f"{self.prefix}.{name}"
@@ -143,7 +145,7 @@ class Watch:
                        "session_timeout": 2},
             "metrics": {"bridge_port": 0, "worker_port": 0},
         }  # fmt: skip
-        for key, value in more.items():
+        for key, value in (self.defaults | more).items():
             table, _, name = key.partition("__")
             values.setdefault(table, {})[name] = value
         lines = []

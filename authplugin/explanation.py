@@ -4,7 +4,7 @@ The gate reports each check that held as it goes; the first refusal ends the lin
 are the line's order, and say which refusals belong to which check.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from authplugin.errors import Reason
@@ -48,21 +48,30 @@ ROWS: tuple[tuple[str, frozenset[Reason]], ...] = (
     ("audience", frozenset({Reason.AUDIENCE_MISMATCH})),
     ("identity", frozenset({Reason.ASSET_MISSING, Reason.DEVICE_MISSING, Reason.CLAIMS_MALFORMED})),
     ("asset", frozenset({Reason.ASSET_UNSAFE, Reason.FOREIGN_ASSET})),
-    ("standing", frozenset({Reason.REVOKED, Reason.ASSET_UNKNOWN, Reason.QUARANTINED})),
+    ("binding", frozenset({Reason.CLAIMS_MALFORMED})),
+    ("attributes", frozenset({Reason.CLAIMS_MALFORMED})),
+    ("revocation", frozenset({Reason.REVOKED})),
+    ("provisioned", frozenset({Reason.ASSET_UNKNOWN})),
+    ("quarantine", frozenset({Reason.QUARANTINED})),
+    ("client id", frozenset({Reason.CLIENT_ID_MISMATCH})),
+    ("user name", frozenset({Reason.USERNAME_MISMATCH})),
+    ("possession", frozenset({Reason.POSSESSION_REQUIRED, Reason.POSSESSION_FAILED})),
+    ("topic", frozenset({Reason.TOPIC_DENIED, Reason.TOPIC_ID_FORM})),
 )
-TOPIC_ROW = ("topic", frozenset({Reason.TOPIC_DENIED, Reason.TOPIC_ID_FORM}))
+ON_DEMAND = frozenset({"client id", "user name", "topic"})
+"""Rows of what a token does not say; told only when a person asked for them."""
 
 
-def explain(passed: Mapping[str, str], refused: Deny | None, *, topic: bool) -> list[Check]:
+def explain(passed: Mapping[str, str], refused: Deny | None, *, asked: Collection[str]) -> list[Check]:
     """Tell a judgement.
 
     Args:
         passed: what the line reported of each check that held.
         refused: how it ended, None when everything held.
-        topic: whether a topic was judged as well.
+        asked: those of `ON_DEMAND` that were judged as well.
     """
     checks = []
-    rows = (*ROWS, TOPIC_ROW) if topic else ROWS
+    rows = [row for row in ROWS if row[0] not in ON_DEMAND or row[0] in asked]
     failed = None
     if refused is not None:
         said = f"{refused.reason}: {refused.detail}"

@@ -8,21 +8,18 @@ import hashlib
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol
 
 import msgspec
 
 from authplugin.ace import NONCE_BYTES, parse_token
+from authplugin.clientid import check_client
 from authplugin.clock import Clock
 from authplugin.clones import Clones
+from authplugin.entitlement import refuse_topic
 from authplugin.errors import Reason, Refused
 from authplugin.explanation import Check, explain
-from authplugin.jose.claims import check_asset, check_claims, parse_claims, peek_issuer
-from authplugin.jose.compact import MAX_TOKEN_BYTES, parse_header, split
-from authplugin.jose.key import VerifyingKey
-from authplugin.jose.possession import confirmation
-from authplugin.jose.profile import check_required, read_attributes
-from authplugin.jose.verify import verify_signature
+from authplugin.jose.claims import parse_claims
+from authplugin.jose.compact import MAX_TOKEN_BYTES, split
 from authplugin.model import (
     Action,
     Allow,
@@ -32,41 +29,18 @@ from authplugin.model import (
     Grant,
     GrantRefused,
     Possession,
-    Terms,
-    TopicRights,
 )
 from authplugin.observer import Observer
-from authplugin.policy import IssuerPolicy, Policy
+from authplugin.policy import Policy, PossessionPolicy
 from authplugin.presence import Presence
-from authplugin.proof import Challenge, ask, check_answer, read_certificate
+from authplugin.proof import Challenge, ask, check_answer, read_certificate, tell_possession
 from authplugin.provisioned import Provisioned
 from authplugin.revocation import Revocations
 from authplugin.sessions import Kick, Session, Sessions
 from authplugin.standing import Standing
 from authplugin.throttle import Throttle
-from authplugin.topics.containment import contains
-from authplugin.topics.grammar import check_filter, check_topic, unshare
 from authplugin.verdicts import VerdictCache
-
-MAX_CLIENT_ID = 256
-_MAX_TERMS = 1024
-
-_CLIENT_ID = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.:")
-
-
-class Keys(Protocol):
-    """The key sets of the configured issuers; reading them never waits."""
-
-    @property
-    def generation(self) -> int:
-        """Grows whenever any issuer's usable keys change."""
-
-    def find(self, issuer: str, kid: str) -> VerifyingKey:
-        """The issuer's key of that name.
-
-        Raises:
-            Refused: ``key_unknown``, ``keys_stale``.
-        """
+from authplugin.verification import Keys, verify
 
 
 class Gate:
@@ -112,7 +86,6 @@ class Gate:
         self._standing = Standing(Clones(clock=clock) if clones is None else clones)
         self._quarantined = self._standing.clones.until
         self._presence = Presence(sessions, self._standing.clones, self._throttle, self._observers)
-        self._terms: dict[tuple[str, str, float | None], Terms] = {}
         # One number for keys, policy and standing together, and one object for all verdicts that
         # share it; and the one of the last change of keys or policy: verdicts younger than that are
         # of the keys and policy in force, and only standing is to be asked again.
@@ -218,7 +191,7 @@ class Gate:
         started = self._clock.monotonic()
         try:
             grant = self._judge(challenge.connect)
-            check_answer(challenge, grant, answer, now=started)
+            self._check_answer(challenge, grant, answer, started)
             decision: Decision = Allow(grant, Possession.NONCE)
         except Refused as refused:
             decision = _deny(refused)
@@ -254,7 +227,7 @@ class Gate:
         Judges the topic alone: when a grant ends is its session's business.
         """
         try:
-            refusal = self._refusal(grant, Action(action), topic)
+            refusal = refuse_topic(grant, Action(action), topic, self._policy.issuers.get(grant.issuer))
             decision: Decision = Allow(grant) if refusal is None else refusal
         except Exception as error:  # noqa: BLE001 - as above: whatever fails, the answer is no
             decision = self._fail(error)
@@ -265,27 +238,59 @@ class Gate:
                 pass
         return decision
 
-    def explain(self, token: bytes, topic: str | None = None) -> list[Check]:
-        """Judge a token, and a topic to publish to when given, check by check.
+    def explain(
+        self,
+        token: bytes,
+        topic: str | None = None,
+        *,
+        client_id: str | None = None,
+        username: str | None = None,
+        certificate: bytes | None = None,
+    ) -> list[Check]:
+        """Judge a token check by check, and what else a client would send when it is given.
 
         Runs the very line that `authenticate` runs, past every cache.
+
+        Args:
+            token: as the client sends it.
+            topic: one to publish to.
+            client_id: MQTT client identifier, None to judge none.
+            username: MQTT user name, None to judge none.
+            certificate: TLS client certificate, DER; without one it is told what the policy asks
+                for, and refused only what no client could prove.
         """
         passed: dict[str, str] = {}
         refused: Deny | None = None
+        asked = [("client id", client_id), ("user name", username), ("topic", topic)]
         try:
             digest = hashlib.sha256(token).digest()
-            grant = self._verify(token, digest, self._clock.now(), passed.__setitem__)
-            self._standing.check(grant, self._policy.issuers[grant.issuer])
+            grant = verify(
+                token,
+                digest,
+                self._clock.now(),
+                policy=self._policy,
+                keys=self._keys,
+                passed=passed.__setitem__,
+            )
+            issuer = self._policy.issuers[grant.issuer]
+            self._standing.check(grant, issuer)
             self._standing.check_quarantine(grant)
-            passed["standing"] = "neither revoked nor quarantined"
+            passed |= {"revocation": "not revoked", "quarantine": "not quarantined"}
+            passed["provisioned"] = "listed" if issuer.require_provisioned else "not asked for"
+            name = grant.asset_id if client_id is None else client_id
+            connect = Connect(name, username, None, "", certificate)
+            check_client(connect, grant, issuer, self._policy)
+            passed |= {"client id": name, "user name": username or "none"}
+            policy = issuer.possession or PossessionPolicy()
+            passed["possession"] = tell_possession(policy.mode(grant.asset_id), connect, grant)
             if topic is not None:
-                refused = self._refusal(grant, Action.PUBLISH, topic)
+                refused = refuse_topic(grant, Action.PUBLISH, topic, issuer)
                 passed |= {"topic": topic} if refused is None else {}
         except Refused as error:
             refused = Deny(error.reason, error.detail)
         except Exception as error:  # noqa: BLE001 - as above
             refused = self._fail(error)
-        return explain(passed, refused, topic=topic is not None)
+        return explain(passed, refused, asked=[name for name, value in asked if value is not None])
 
     def open_session(
         self,
@@ -353,14 +358,7 @@ class Gate:
             grant = self._verify_and_remember(connect.address, token, digest, generation, now)
         if grant.asset_id in self._quarantined:
             self._standing.check_quarantine(grant)
-        issuer = policy.issuers[grant.issuer]
-        if not _fits_client_id(connect.client_id, grant, issuer, policy):
-            detail = "the client id is not the asset id, nor it, a colon and a suffix"
-            raise GrantRefused(Reason.CLIENT_ID_MISMATCH, detail, grant)
-        username = connect.username
-        if username and username != grant.device_id and not issuer.names_asset(username, grant.asset_id):
-            detail = "the user name is neither the asset id nor the device id"
-            raise GrantRefused(Reason.USERNAME_MISMATCH, detail, grant)
+        check_client(connect, grant, policy.issuers[grant.issuer], policy)
         return grant
 
     def _possession(self, connect: Connect, grant: Grant) -> Possession:
@@ -374,11 +372,27 @@ class Gate:
             return Possession.NONE
         return read_certificate(policy.mode(grant.asset_id), connect, grant)
 
+    def _check_answer(self, challenge: Challenge, grant: Grant, answer: bytes, now: float) -> None:
+        """Check a proof, which costs a signature check: an address that fails often is asked no more.
+
+        Raises:
+            GrantRefused: ``throttled possession_failed``.
+        """
+        address = challenge.connect.address
+        if not self._throttle.admits(address):
+            raise GrantRefused(Reason.THROTTLED, "too much that was bad came from this address", grant)
+        try:
+            check_answer(challenge, grant, answer, now=now)
+        except Refused as refused:
+            self._throttle.failed(address, refused.reason)
+            raise
+
     def _challenge(self, connect: Connect, renews: Grant | None, started: float) -> Challenge:
         asks = msgspec.structs.replace(connect, password=parse_token(connect.password or b""))
         grant = self._judge(asks)
         if renews is not None and renews.asset_id != grant.asset_id:
-            raise Refused(Reason.CLIENT_ID_MISMATCH, "a session is renewed by a token of its own asset only")
+            detail = "a session is renewed by a token of its own asset only"
+            raise GrantRefused(Reason.CLIENT_ID_MISMATCH, detail, grant)
         # `_judge` has verified these bytes.
         cnf = parse_claims(split(asks.password or b"").payload).cnf
         now = self._clock.monotonic()
@@ -416,7 +430,7 @@ class Gate:
         if not self._throttle.admits(address):
             raise Refused(Reason.THROTTLED, "too many bad tokens came from this address")
         try:
-            grant = self._verify(token, digest, now, _ignore)
+            grant = verify(token, digest, now, policy=self._policy, keys=self._keys)
         except Refused as refused:
             self._throttle.failed(address, refused.reason)
             self._verdicts.remember_refused(digest, generation, now, refused.reason, refused.detail)
@@ -430,85 +444,6 @@ class Gate:
             raise
         self._throttle.succeeded(address)
         return self._verdicts.remember(grant, generation, now, leeway=issuer.leeway)
-
-    def _verify(self, token: bytes, digest: bytes, now: float, passed: Callable[[str, str], None]) -> Grant:
-        """From bytes to a grant, cheapest check first; ``passed`` hears of each check that held."""
-        policy = self._policy
-        compact = split(token)
-        passed("form", "three canonical base64url parts")
-        header = parse_header(compact.header, policy.algorithms, policy.types)
-        passed("header", header.alg)
-        issuer = policy.issuers.get(peek_issuer(compact.payload))
-        if issuer is None:
-            raise Refused(Reason.ISSUER_UNKNOWN, "the token's issuer is not a configured one")
-        if header.alg not in issuer.algorithms:
-            raise Refused(Reason.ALG_NOT_ALLOWED, "the issuer does not sign with this algorithm")
-        if header.typ not in issuer.types:
-            raise Refused(Reason.HEADER_NOT_ALLOWED, f"typ is not {' or '.join(sorted(issuer.types))}")
-        passed("issuer", issuer.issuer)
-        key = self._keys.find(issuer.issuer, header.kid)
-        passed("key", header.kid)
-        verify_signature(compact, header, key)
-        passed("signature", key.algorithm)
-        claims = parse_claims(compact.payload, issuer.names)
-        passed("claims", "well-formed")
-        check_claims(
-            claims,
-            audiences=issuer.audiences,
-            now=now,
-            leeway=issuer.leeway,
-            max_age=issuer.max_age,
-            names=issuer.names,
-            foreign=issuer.foreign,
-        )
-        if issuer.required:
-            check_required(claims.all, issuer.required)
-        asset_id = check_asset(claims, issuer.id_form)
-        if not issuer.assets.holds(asset_id):
-            raise Refused(Reason.FOREIGN_ASSET, "the issuer does not speak for this asset")
-        if asset_id in policy.service_accounts:
-            raise Refused(Reason.ASSET_UNSAFE, "the asset id is the name of a service account")
-        passed("asset", asset_id)
-        # check_claims has seen to it that both are there.
-        rights = policy.topics
-        if issuer.attributes:
-            rights = rights.fill(read_attributes(claims.all, issuer.attributes))
-        expires = float(claims.exp or 0.0)
-        issued = claims.nbf if claims.iat is None else claims.iat
-        terms = self._share(
-            issuer.issuer, header.kid, None if issued is None else expires - issued, rights
-        )
-        return Grant(asset_id, str(claims.did), expires, digest, confirmation(claims.cnf), terms)
-
-    def _share(self, issuer: str, kid: str, validity: float | None, rights: TopicRights) -> Terms:
-        """The one object for what these tokens have in common."""
-        known = self._terms
-        terms = known.get((issuer, kid, validity))
-        if terms is None or terms.rights is not rights:
-            if len(known) >= _MAX_TERMS:
-                known.clear()
-            terms = known[issuer, kid, validity] = Terms(issuer, kid, rights, validity)
-        return terms
-
-    def _refusal(self, grant: Grant, action: Action, topic: str) -> Deny | None:
-        """Why ``topic`` is not for ``grant``, None when it is."""
-        try:
-            if action is Action.SUBSCRIBE:
-                topic = unshare(topic)
-                check_filter(topic)
-            else:
-                check_topic(topic)
-        except ValueError as error:
-            return Deny(Reason.TOPIC_DENIED, f"the text {error}")
-        granted = grant.publish if action is Action.PUBLISH else grant.subscribe
-        # No template begins with $, so no topic of the broker's own is ever within one.
-        if any(contains(topic_filter, topic) for topic_filter in granted):
-            return None
-        issuer = self._policy.issuers.get(grant.issuer)
-        right = topic if issuer is None else _in_full(topic, grant.asset_id, issuer)
-        if right != topic and any(contains(topic_filter, right) for topic_filter in granted):
-            return Deny(Reason.TOPIC_ID_FORM, f"write the asset id in 18 characters: {right}")
-        return Deny(Reason.TOPIC_DENIED, f"not one of the asset's topics to {action}")
 
     def _tell(self, connect: Connect, decision: Decision, seconds: float) -> None:
         for observer in self._observers:
@@ -540,25 +475,3 @@ class Gate:
 
 def _deny(refused: Refused) -> Deny:
     return Deny(refused.reason, refused.detail, refused.grant if isinstance(refused, GrantRefused) else None)
-
-
-def _ignore(_check: str, _detail: str) -> None:
-    """Nobody asked which checks held."""
-
-
-def _in_full(topic: str, asset_id: str, issuer: IssuerPolicy) -> str:
-    """The topic with the client's own asset id written in full where it stands in another form."""
-    return "/".join(
-        [asset_id if issuer.names_asset(level, asset_id) else level for level in topic.split("/")]
-    )
-
-
-def _fits_client_id(client_id: str, grant: Grant, issuer: IssuerPolicy, policy: Policy) -> bool:
-    """Whether a client id is the asset's own, so that no session of another asset can be taken over."""
-    if len(client_id) > MAX_CLIENT_ID or not _CLIENT_ID.issuperset(client_id):
-        return False
-    name, colon, suffix = client_id.partition(":")
-    if issuer.names_asset(name, grant.asset_id):
-        return bool(suffix) or not colon
-    # A device chooses its own id: even where it may be a client id, it must not be another asset's.
-    return issuer.did_as_client_id and client_id == grant.device_id and not policy.could_be_asset(name)

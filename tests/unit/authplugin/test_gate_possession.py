@@ -211,3 +211,34 @@ def test_a_challenge_shows_no_token() -> None:
     text = repr(door.challenged(token))
     assert AID in text
     assert not any(part in text for part in token.decode().split("."))
+
+
+def test_an_address_that_fails_to_prove_is_asked_no_more_and_slows_nobody_else() -> None:
+    door, bearer, thief = Door(REQUIRED), Bearer(), Bearer(name="thief")
+    token = door.mint.mint(cnf={"jwk": bearer.jwk})
+
+    def come(who: Bearer, address: str) -> Decision:
+        challenge = door.gate.challenge(Connect(AID, None, write_token(token), address))
+        assert isinstance(challenge, Challenge)
+        return door.gate.prove(challenge, who.answer(challenge.nonce))
+
+    assert isinstance(come(bearer, "192.0.2.9"), Allow)
+    words = [refused(come(thief, "192.0.2.66")) for _ in range(200)]
+    assert set(words) == {"possession_failed", "throttled"}
+    assert words.index("throttled") >= 40
+    assert isinstance(come(bearer, "192.0.2.9"), Allow)
+
+
+def test_a_refused_proof_names_the_asset_that_somebody_posed_as() -> None:
+    door, bearer, thief = Door(REQUIRED), Bearer(), Bearer(name="thief")
+    token = door.mint.mint(cnf={"jwk": bearer.jwk})
+    challenge = door.challenged(token)
+    for decision in (
+        door.gate.prove(challenge, thief.answer(challenge.nonce)),
+        door.present(token, thief.certificate),
+        door.connect(token),
+        door.present(door.mint.mint(cnf=None), None),
+    ):
+        assert isinstance(decision, Deny)
+        assert decision.grant is not None
+        assert decision.grant.asset_id == AID

@@ -2,7 +2,7 @@
 
 Labels are words of ours and small numbers, never a client's: an asset id, kid or client id as label
 would let anyone fill the monitoring's memory. What already is a number somewhere is read when
-Prometheus asks, so counting costs a decision two additions.
+Prometheus asks, so counting costs a decision two additions; see `authplugin.tally`.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ from threading import Thread
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -21,16 +21,10 @@ from authplugin.events import Events
 from authplugin.keys.cache import KeyCache
 from authplugin.model import Action, Allow, Connect, Decision, Grant
 from authplugin.sessions import Session, Sessions
+from authplugin.tally import Tally
 from authplugin.throttle import Throttle
 from authplugin.verdicts import VerdictCache
 from authplugin.watch import WatchState
-
-ALLOWED = "allowed"
-REFUSED = "refused"
-NO_REASON = "none"
-"""The ``reason`` of what was allowed."""
-
-_BUCKETS = (5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 1e-1)
 
 
 class Metrics:
@@ -42,65 +36,27 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = CollectorRegistry() if registry is None else registry
-        decisions = Counter(
-            "authplugin_decisions", "Connects decided.", ["outcome", "reason"], registry=self.registry
-        )
-        topics = Counter(
-            "authplugin_topic_decisions",
-            "Publishes, subscriptions and deliveries decided.",
-            ["action", "outcome", "reason"],
-            registry=self.registry,
-        )
-        reloads = Counter(
-            "authplugin_config_reloads", "Configurations read anew.", ["outcome"], registry=self.registry
-        )
-        self._seconds = Histogram(
-            "authplugin_decision_seconds",
-            "Time to decide a connect.",
-            buckets=_BUCKETS,
-            registry=self.registry,
-        ).observe
-        self._reload_good = Gauge(
-            "authplugin_config_last_reload_successful",
-            "Whether the configuration in force is the newest one.",
-            registry=self.registry,
-        )
-        self._faults = Counter(
-            "authplugin_faults", "Decisions denied because the gate failed.", registry=self.registry
-        ).inc
-        ended = Counter(
-            "authplugin_sessions_ended", "Sessions the gate ended.", ["reason"], registry=self.registry
-        )
-        # Bound once: looking a series up by its labels costs more than counting.
-        self._allowed = decisions.labels(ALLOWED, NO_REASON).inc
-        self._refused = {reason: decisions.labels(REFUSED, reason.value).inc for reason in Reason}
-        self._ended = {reason: ended.labels(reason.value).inc for reason in Reason}
-        self._topic_allowed = {
-            action: topics.labels(action.value, ALLOWED, NO_REASON).inc for action in Action
-        }
-        # Bound when first met: most of these pairs never are.
-        self._topics = topics
-        self._reloads = {good: reloads.labels("good" if good else "bad").inc for good in (True, False)}
-        self._reload_good.set(1)
+        self._tally = Tally()
+        self.registry.register(self._tally)
 
     def authenticated(self, _connect: Connect, decision: Decision, seconds: float) -> None:
         """Count a connect."""
+        tally = self._tally
         if isinstance(decision, Allow):
-            self._allowed()
+            tally.allowed += 1
         else:
-            self._refused[decision.reason]()
-        self._seconds(seconds)
+            tally.refused[decision.reason] += 1
+        tally.took(seconds)
 
     def authorized(self, _grant: Grant, action: Action, _topic: str, decision: Decision) -> None:
         """Count a topic."""
-        if isinstance(decision, Allow):
-            self._topic_allowed[action]()
-        else:
-            self._topics.labels(action.value, REFUSED, decision.reason.value).inc()
+        topics = self._tally.topics
+        kind = (action, None if isinstance(decision, Allow) else decision.reason)
+        topics[kind] = topics.get(kind, 0) + 1
 
     def failed(self, _error: Exception) -> None:
         """Count a fault of the gate."""
-        self._faults()
+        self._tally.faults += 1
 
     def session_opened(self, session: Session) -> None:
         """Nothing to add: live sessions are counted where they are kept."""
@@ -111,15 +67,15 @@ class Metrics:
     def session_ended(self, _session: Session, reason: Reason | None) -> None:
         """Count a session that the gate ended."""
         if reason is not None:
-            self._ended[reason]()
+            self._tally.ended[reason] += 1
 
     def clone_found(self, finding: Finding) -> None:
         """Nothing to add: findings are counted where they are made."""
 
     def reloaded(self, *, good: bool) -> None:
         """Count a configuration read anew: put in force, or refused while the old one stays."""
-        self._reloads[good]()
-        self._reload_good.set(1 if good else 0)
+        self._tally.reloads[good] += 1
+        self._tally.newest = good
 
     def watch(self, *, sessions: Sessions, verdicts: VerdictCache, keys: KeyCache) -> None:
         """Show what these hold whenever Prometheus asks."""
@@ -135,6 +91,10 @@ class Metrics:
     ) -> None:
         """Show what these hold whenever Prometheus asks."""
         self.registry.register(_Guards(throttle, clones, events, states))
+
+    def watch_audit(self, dropped: Callable[[], int]) -> None:
+        """Show how many lines the audit could not write whenever Prometheus asks."""
+        self.registry.register(_Dropped(dropped))
 
     def serve(self, address: str, port: int, *, patience: float = 5.0) -> "Endpoint":
         """Answer Prometheus at ``http://<address>:<port>/metrics`` from a thread.
@@ -273,6 +233,19 @@ class _Guards(Collector):
             age.add_metric([state.name], state.age)
             entries.add_metric([state.name], state.entries)
         yield from (good, age, entries)
+
+
+class _Dropped(Collector):
+    """What the audit has lost."""
+
+    def __init__(self, dropped: Callable[[], int]) -> None:
+        self._dropped = dropped
+
+    def collect(self) -> Iterator[Metric]:
+        """The one series, now."""
+        yield _counter(
+            "authplugin_audit_dropped", "Audit lines lost: disk full, or too many waited.", self._dropped()
+        )
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -69,6 +69,7 @@ class Assembly:
                 sample_allowed=settings.audit.sample_allowed,
                 draw=random.random,
             )
+            self.metrics.watch_audit(lambda: 0 if self.audit is None else self.audit.dropped)
         self.gate = Gate(
             loaded.policy,
             self.keys,

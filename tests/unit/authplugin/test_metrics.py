@@ -68,6 +68,25 @@ def test_what_the_memories_hold_is_read_when_asked() -> None:
     assert value(metrics, "authplugin_key_misses_total", issuer="0") == 1
 
 
+def test_times_are_counted_up_to_each_bound() -> None:
+    metrics = Metrics()
+    for seconds in (0.000005, 0.00003, 0.00004, 5.0):
+        metrics.authenticated(Connect(AID, None, b"x", "192.0.2.1"), Deny(Reason.EXPIRED), seconds)
+    counts = [
+        value(metrics, "authplugin_decision_seconds_bucket", le=bound)
+        for bound in ("5e-06", "1e-05", "5e-05", "0.1", "+Inf")
+    ]
+    assert counts == [1, 1, 3, 3, 4]
+    assert value(metrics, "authplugin_decision_seconds_count") == 4
+    assert value(metrics, "authplugin_decision_seconds_sum") == pytest.approx(5.000075)
+
+
+def test_lines_that_the_audit_lost_are_shown() -> None:
+    metrics = Metrics()
+    metrics.watch_audit(lambda: 7)
+    assert value(metrics, "authplugin_audit_dropped_total") == 7
+
+
 def test_an_issuer_without_keys_has_no_age() -> None:
     bench, metrics = Bench(), Metrics()
     empty = KeyCache(bench.policy.issuers, clock=bench.clock)

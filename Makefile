@@ -51,6 +51,21 @@ bench-mosquitto: $(DEV) ## what the gate costs the broker, against C, the passwo
 	@deploy/system.sh bench
 	@$(BIN)/python -m tests.bench.mosquitto
 
+.PHONY: coverage
+coverage: $(DEV) ## every branch of tokens, keys and topics is taken by their unit tests, or it fails
+	@mkdir -p build
+	@COVERAGE_FILE=build/coverage $(BIN)/coverage run --source=authplugin/jose,authplugin/keys,authplugin/topics \
+	  -m pytest -q tests/unit/authplugin
+	@COVERAGE_FILE=build/coverage $(BIN)/coverage report --show-missing --skip-covered --fail-under=100
+
+.PHONY: fuzz
+fuzz: $(DEV) ## atheris on tokens, key sets, topics and more, SECONDS (60) each; corpora in build/fuzz
+	@$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60)
+
+.PHONY: mutate
+mutate: $(DEV) ## do the tests of tokens and topics see small mistakes in them? build/mutate/report.json
+	@$(BIN)/python -m tests.mutate
+
 .PHONY: lint
 lint: $(DEV) ## ruff, mypy --strict, the floors, the locks
 	@$(BIN)/ruff check .

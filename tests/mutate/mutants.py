@@ -91,8 +91,8 @@ def find_mutants(file: Path, source: str) -> list[Mutant]:
         for change, (operator, replacement) in enumerate(_changes(place)):
             before = _head(place.statement)
             place.replace(replacement)
-            gone = place.node is place.statement
-            after = "(removed)" if gone else _head(place.statement)
+            whole = replacement if isinstance(replacement, ast.stmt) else place.statement
+            after = "(removed)" if isinstance(whole, ast.Pass) else _head(whole)
             place.replace(place.node)
             line = getattr(place.node, "lineno", place.statement.lineno)
             lines = _head_lines(place.statement)

@@ -1,6 +1,7 @@
 """What became of a package's mutants."""
 
 import ast
+import sys
 import time
 import tomllib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -85,11 +86,19 @@ def judge_package(
         raise ValueError(f"{EQUIVALENT.name} names mutants that are not there: {sorted(left_out_but_absent)}")
     judged = [mutant for mutant in found if _key(mutant) not in left_out]
     trial = _Trial(sources, tests, workers)
-    verdicts = [
-        *trial.while_importing(mutant for mutant in judged if mutant.unit is None),
-        *trial.in_functions(package.resolve(), [mutant for mutant in judged if mutant.unit is not None]),
-    ]
-    survivors = sorted((m for m, verdict in verdicts if verdict == SURVIVED), key=lambda m: (m.file, m.line))
+    at_import = [mutant for mutant in judged if mutant.unit is None]
+    in_functions = [mutant for mutant in judged if mutant.unit is not None]
+    survivors: list[Mutant] = []
+
+    def note(verdicts: Iterable[tuple[Mutant, str]]) -> None:
+        for mutant, verdict in verdicts:
+            if verdict == SURVIVED:
+                survivors.append(mutant)
+                sys.stderr.write(f"survived: {_name(mutant.file)}:{mutant.line} {mutant.after}\n")
+
+    note(trial.while_importing(at_import))
+    trial.in_functions(package.resolve(), in_functions, note)
+    survivors.sort(key=lambda mutant: (mutant.file, mutant.line))
     return Score(
         str(package),
         len(judged),
@@ -128,19 +137,18 @@ class _Trial:
             workers=self._workers,
         )
 
-    def in_functions(self, package: Path, mutants: Iterable[Mutant]) -> list[tuple[Mutant, str]]:
-        """Judge mutants of functions. After this the package is imported, and stays."""
-        verdicts: list[tuple[Mutant, str]] = []
+    def in_functions(
+        self, package: Path, mutants: Iterable[Mutant], note: Callable[[Iterable[tuple[Mutant, str]]], None]
+    ) -> None:
+        """Judge mutants of functions, and tell ``note``. After this the package is imported, and stays."""
 
         def judge(collected: Collected) -> None:
-            jobs = (self._running(collected, mutant) for mutant in mutants)
-            verdicts.extend(judge_all(jobs, workers=self._workers))
+            note(judge_all((self._running(collected, one) for one in mutants), workers=self._workers))
 
         collected = Collected(package, judge)
         pytest.main([*OPTIONS, *self._tests], plugins=[collected])
         if not collected.done:
             raise RuntimeError(_FAILING)
-        return verdicts
 
     def _imported(self, file: Path, tree: ast.Module) -> Callable[[], bool]:
         return pass_when_imported(_name(file), file, tree, self._tests)

@@ -18,6 +18,7 @@ OPTIONS = [
     *("-p", "no:cacheprovider"),
     *("-p", "no:faulthandler"),
     "--assert=plain",
+    "--capture=no",
 ]
 
 

@@ -3,7 +3,8 @@
 Each connect takes the token of the hour. With the device's key the client proves that it holds it, by
 MQTT 5 enhanced authentication (RFC 9431, method ``ace``), and a live connection goes on with the next
 token by re-authentication. Paho 2.2 knows no AUTH packets: they are read and queued here, by three of
-its private names, which are checked first.
+its private names, which are checked first. While an exchange lasts nothing else is sent: Mosquitto 2.0
+ends a connection for that.
 """
 
 import os
@@ -20,10 +21,21 @@ from authplugin.ace import METHOD, NONCE_BYTES, parse_challenge, signed_text, wr
 from authplugin.client.credentials import Credentials
 from authplugin.client.key import DeviceKey, public_jwk, sign
 from authplugin.client.login import Login
-from authplugin.client.packets import AUTH, CONTINUE, REAUTHENTICATE, SUCCESS, write_auth
+from authplugin.client.packets import (
+    AUTH,
+    CONNACK,
+    CONNECT,
+    CONTINUE,
+    DISCONNECT,
+    REAUTHENTICATE,
+    SUCCESS,
+    write_auth,
+)
 from authplugin.client.renewal import TokenSource
 
 _COMMAND = AUTH << 4
+#: What may be sent while an exchange lasts.
+_PASSING = frozenset({_COMMAND, CONNECT << 4, DISCONNECT << 4})
 _NEEDED = ("_packet_handle", "_packet_queue", "_in_packet")
 
 
@@ -64,7 +76,9 @@ class Authenticator:
         self._key = key
         # The token that was sent last: a challenge is for that one.
         self._sent: Credentials | None = None
-        self._pending = threading.Lock()
+        # What waits for the end of an exchange; None while there is none. Paho sends from any thread.
+        self._held: list[_Waiting] | None = None
+        self._sending = threading.RLock()
 
     def attach(self, client: object) -> None:
         """Attach to a paho client, or to an aiomqtt client, before it connects.
@@ -83,20 +97,24 @@ class Authenticator:
             self._read_auth(inner)
 
     def renew_when_due(self, client: object) -> bool:
-        """Send the next token on the live connection when it is due; whether it was sent.
+        """Send the next token on the live connection when there is one; whether it was sent.
 
-        Call it now and then, in paho's case from any thread. It blocks while the issuer is asked. Without
-        a key it does nothing: such a token is renewed by connecting again, which paho does by itself
-        when the gate ends the connection, and an aiomqtt client when its ``async with`` is left.
+        Call it now and then: for paho from any thread, for aiomqtt from the event loop's, after
+        ``await asyncio.to_thread(tokens.current)``, since it blocks while the issuer is asked. Without a
+        key it does nothing: such a token is renewed by connecting again, which paho does by itself when
+        the gate ends the connection, and an aiomqtt client when its ``async with`` is left.
+
+        Raises:
+            Exception: the token has ended, and the issuer gave no other: as `TokenSource.current`.
         """
         inner = _inner(client)
-        if self._key is None or self._tokens.wait_seconds() > 0 or not inner.is_connected():
+        if self._key is None or not inner.is_connected():
             return False
-        with self._pending:
-            fresh = self._tokens.current()
-            if self._sent is not None and fresh.token == self._sent.token:
-                return False  # the issuer had none; the next try comes later
-            self._sent = fresh
+        fresh = self._tokens.current()
+        with self._sending:
+            if self._held is not None or (self._sent is not None and fresh.token == self._sent.token):
+                return False
+            self._sent, self._held = fresh, []
             _queue(inner, write_auth(REAUTHENTICATE, METHOD, write_token(fresh.token.encode())))
         return True
 
@@ -115,22 +133,60 @@ class Authenticator:
             client.username_pw_set(None)
             self.properties.AuthenticationMethod = METHOD
             self.properties.AuthenticationData = write_token(credentials.token.encode())
+            self._drop_held()
+            self._held = []
 
     def _read_auth(self, client: paho.Client) -> None:
-        """Have the client hand AUTH packets to `_answer` instead of ending the connection."""
-        handle = client._packet_handle  # noqa: SLF001 - paho has no public way in
+        """Have the client hand AUTH packets to `_answer`, and keep what must wait for their end."""
+        handle, queue = client._packet_handle, client._packet_queue  # noqa: SLF001 - no public way in
 
         def handle_auth() -> MQTTErrorCode:
             packet = client._in_packet  # noqa: SLF001 - as above
-            if packet["command"] & 0xF0 != _COMMAND:
-                return handle()
-            return self._answer(client, bytes(packet["packet"]))
+            kind = packet["command"] >> 4
+            if kind == AUTH:
+                result = self._answer(client, bytes(packet["packet"]))
+                ends = self._succeeded(bytes(packet["packet"]))
+            else:
+                result = handle()
+                ends = kind == CONNACK and result == MQTTErrorCode.MQTT_ERR_SUCCESS
+            if ends:
+                with self._sending:
+                    held, self._held = self._held or [], None
+                    for waiting in held:
+                        queue(*waiting)
+            return result
+
+        def queue_or_hold(
+            command: int,
+            packet: bytes | bytearray,
+            mid: int,
+            qos: int,
+            info: paho.MQTTMessageInfo | None = None,
+        ) -> MQTTErrorCode:
+            with self._sending:
+                if self._held is None or command & 0xF0 in _PASSING:
+                    return queue(command, packet, mid, qos, info)
+                self._held.append((command, packet, mid, qos, info))
+            return MQTTErrorCode.MQTT_ERR_SUCCESS
 
         client._packet_handle = handle_auth  # type: ignore[method-assign]  # noqa: SLF001 - as above
+        client._packet_queue = queue_or_hold  # type: ignore[method-assign]  # noqa: SLF001 - as above
+
+    @staticmethod
+    def _succeeded(body: bytes) -> bool:
+        return not body or body[0] == SUCCESS
+
+    def _drop_held(self) -> None:
+        """The connection is gone: who waits for a message of QoS 0 is told, all others are sent anew."""
+        with self._sending:
+            held, self._held = self._held or [], None
+        for _, _, _, qos, info in held:
+            if info is not None and qos == 0:
+                info.rc = MQTTErrorCode.MQTT_ERR_CONN_LOST
+                info._set_as_published()  # noqa: SLF001 - as paho does with what it had queued
 
     def _answer(self, client: paho.Client, body: bytes) -> MQTTErrorCode:
-        reason = body[0] if body else SUCCESS
-        if reason != CONTINUE:
+        if not body or body[0] != CONTINUE:
             return MQTTErrorCode.MQTT_ERR_SUCCESS
         properties = Properties(PacketTypes.AUTH)  # type: ignore[no-untyped-call] # paho's own
         try:
@@ -142,6 +198,10 @@ class Authenticator:
         except (MQTTException, ValueError):
             return MQTTErrorCode.MQTT_ERR_PROTOCOL
         return _queue(client, write_auth(CONTINUE, METHOD, answer))
+
+
+_Waiting = tuple[int, bytes | bytearray, int, int, paho.MQTTMessageInfo | None]
+"""Arguments of paho's ``_packet_queue``."""
 
 
 def _inner(client: object) -> paho.Client:

@@ -55,6 +55,7 @@ class WatchedFile(Generic[T]):
         adopt: puts the result in force, on the door's thread.
         count: how many entries a result has.
         limit: most bytes that are read.
+        quiet: whether its owner says what was read.
     """
 
     def __init__(
@@ -67,8 +68,10 @@ class WatchedFile(Generic[T]):
         adopt: Callable[[T], object],
         count: Callable[[T], int],
         limit: int,
+        quiet: bool = False,
     ) -> None:
         self.name = name
+        self.quiet = quiet
         self.path = path
         self.good = False
         self.read_at = 0.0
@@ -200,6 +203,8 @@ class Watch:
         except Exception as error:  # noqa: BLE001 - a thread that dies would let revocations go unread
             _LOG.error("%s was not read: %s", file.path, type(error).__name__)
         else:
+            if file.quiet:
+                return
             _LOG.info("read %s: %d entries in force", file.path, file.entries)
 
     def _put_in_force(self, work: Callable[[], None]) -> None:

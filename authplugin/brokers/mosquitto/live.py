@@ -15,11 +15,14 @@ from authplugin.brokers.mosquitto.answers import ALLOW, DENY, LOG_ERROR, LOG_NOT
 from authplugin.brokers.mosquitto.lines import line
 from authplugin.brokers.mosquitto.preflight import check_broker
 from authplugin.brokers.mosquitto.tables import make_tables
-from authplugin.errors import AuthpluginError
+from authplugin.clock import Clock
+from authplugin.errors import AuthpluginError, ConfigurationError
 from authplugin.settings import Loaded, load
+from authplugin.watch import Watch, WatchedFile
 
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _LOG = logging.getLogger(__name__)
+_MAX_BYTES = 1 << 20
 _UNCHECKED = "the broker's configuration could not be checked"
 
 
@@ -48,19 +51,38 @@ def set_log_level(loaded: Loaded) -> None:
 
 
 class LiveConfiguration:
-    """What is in force, for the broker's thread; `examine` is for the thread that watches files.
+    """What is in force, for the broker's thread; a thread of its own watches the files.
+
+    Args:
+        path: the gate's configuration.
+        assembly: what stands by it.
+        clock: for the watch.
 
     Attributes:
         wrong: what is wrong with the broker's own configuration since its reload, None when nothing
             is; nobody comes in while it is set.
     """
 
-    def __init__(self, path: Path, assembly: Assembly) -> None:
+    def __init__(self, path: Path, assembly: Assembly, *, clock: Clock) -> None:
         self.wrong: str | None = None
+        mosquitto = assembly.loaded.settings.mosquitto
+        files = [
+            WatchedFile(
+                file,
+                key,
+                parse=self._examine,
+                adopt=self._offer,
+                count=lambda ready: len(ready.loaded.settings.issuers),
+                limit=_MAX_BYTES,
+                quiet=True,
+            )
+            for file, key in ((path, "config_file"), (Path(mosquitto.acl_file), "acl_file"))
+        ]
+        self._watch = Watch(files if mosquitto.watch_s else [], clock=clock, interval=mosquitto.watch_s)
         self._path = path
         self._assembly = assembly
         self._changed = False
-        self._refused = ""
+        self._refused = False
 
     def reload(self) -> Reload:
         """Adopt the files as they are now, if they can stand; the broker has just read its own."""
@@ -81,27 +103,53 @@ class LiveConfiguration:
         except (AuthpluginError, OSError) as error:
             return self._stay(error)
         self.wrong = None
-        self._refused = ""
+        self._refused = False
         assembly.metrics.reloaded(good=True)
         return Reload(DENY if tables is None else ALLOW, tables, effects)
 
-    def examine(self) -> None:
-        """A file changed: see whether it can stand, and have it adopted if so."""
-        assembly = self._assembly
+    def start(self) -> None:
+        """Watch the files from now on.
+
+        Raises:
+            ConfigurationError: one of them cannot be watched.
+        """
+        self._watch.load()
+        self._watch.start()
+
+    def stop(self, timeout: float) -> None:
+        """End the thread, within ``timeout`` seconds."""
+        self._watch.stop(timeout)
+
+    def _examine(self, _text: bytes, _name: str) -> Ready:
+        """A file is another one: see, in the watch's thread, whether all of them can stand.
+
+        Raises:
+            ConfigurationError: they cannot.
+        """
         try:
             ready = read(self._path)
-            assembly.check_change(ready.loaded)
+            self._assembly.check_change(ready.loaded)
         except (AuthpluginError, OSError) as error:
-            if str(error) != self._refused:
-                self._refused = str(error)
-                assembly.metrics.reloaded(good=False)
-                _LOG.error("the configuration in force stays until this is right: %s", error)
-            return
-        if ready.loaded.settings != assembly.loaded.settings:
+            self._refused = True
+            self._assembly.metrics.reloaded(good=False)
+            if isinstance(error, ConfigurationError):
+                raise
+            raise ConfigurationError(
+                file=str(self._path),
+                line=None,
+                key="config_file",
+                found=str(error),
+                expected="no such mistake",
+            ) from None
+        return ready
+
+    def _offer(self, ready: Ready) -> None:
+        """Have it adopted, unless it is in force."""
+        if ready.loaded.settings != self._assembly.loaded.settings:
             self._changed = True
         elif self._refused:
-            self._refused = ""
-            assembly.metrics.reloaded(good=True)
+            self._refused = False
+            self._assembly.metrics.reloaded(good=True)
 
     def take_change(self) -> bool:
         """Whether there is a new configuration that can stand; once for each."""
@@ -110,7 +158,7 @@ class LiveConfiguration:
 
     def _stay(self, error: Exception) -> Reload:
         """Refuse the new configuration; the old one stays if the broker's own files still fit it."""
-        self._refused = str(error)
+        self._refused = True
         self._assembly.metrics.reloaded(good=False)
         text = f"the configuration in force stays until this is right: {error}"
         try:

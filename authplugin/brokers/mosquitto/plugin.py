@@ -29,6 +29,7 @@ from authplugin.brokers.mosquitto.answers import (
     LOG_ERROR,
     LOG_NOTICE,
     LOG_WARNING,
+    PUBLISH,
     STORED,
     Answer,
     Effect,
@@ -47,6 +48,9 @@ from authplugin.topics.containment import matches
 _STOP_SECONDS = 0.5
 _STAYING_TICKS = 3
 _ACTIONS = {ACL_READ: Action.RECEIVE, ACL_SUBSCRIBE: Action.SUBSCRIBE}
+_RARE = frozenset({"reload", "stop"})
+"""Callbacks that a person asked for: their time is counted, and no news."""
+
 _LOG = logging.getLogger("authplugin")
 
 R = TypeVar("R", Answer, Reload)
@@ -68,14 +72,17 @@ def start(config: bytes) -> Start | Answer:
     try:
         path = Path(config.decode())
         ready = read(path)
-        assembly = Assembly(ready.loaded, clock=SystemClock())
+        clock = SystemClock()
+        assembly = Assembly(ready.loaded, clock=clock)
+        live = LiveConfiguration(path, assembly, clock=clock)
         assembly.start()
+        live.start()
     except (AuthpluginError, OSError, UnicodeDecodeError) as error:
         return Answer(DENY, line(LOG_ERROR, str(error))[1])
     if ready.loaded.settings.mosquitto.allow_plaintext:
         _LOG.warning("allow_plaintext = true: on listeners without TLS anyone on the way reads the tokens")
     set_log_level(ready.loaded)
-    return Start(ALLOW, Plugin(assembly, LiveConfiguration(path, assembly), waiting), ready.tables)
+    return Start(ALLOW, Plugin(assembly, live, waiting), ready.tables)
 
 
 def _judge_late(grant: Grant, action: Action, topic: str) -> Decision:
@@ -105,7 +112,7 @@ def _closed(callback: Callable[..., R]) -> Callable[..., R | Answer]:
         except Exception as error:  # noqa: BLE001 - whatever fails, the answer is no and the broker lives
             given = self.fail(name, error)
         seconds = time.monotonic() - began
-        if self.budget.spend(name, seconds):
+        if self.budget.spend(name, seconds) and name not in _RARE:
             self.lag(name, seconds)
         return given
 
@@ -261,6 +268,9 @@ class Plugin:
         effects += self._waiting.take()
         self._cut_exchanges(effects)
         self._end_sessions(effects)
+        events = self._assembly.guards.events
+        if events is not None:
+            effects += [(PUBLISH, event.topic.encode(), event.payload) for event in events.take()]
         if self._live.take_change():
             # Handled when this turn of the broker's loop ends, as a person's signal would be.
             os.kill(os.getpid(), signal.SIGHUP)
@@ -288,6 +298,7 @@ class Plugin:
     @_closed
     def stop(self) -> Answer:
         """The broker ends."""
+        self._live.stop(_STOP_SECONDS)
         self._assembly.stop(_STOP_SECONDS)
         return Answer(DENY, effects=tuple(self._waiting.take()))
 

@@ -1,4 +1,4 @@
-"""A source on aiomqtt 2.5.1 over paho-mqtt 2.2.0, MQTT 5: the private names that we use are in this file.
+"""A source on aiomqtt 2.5.1 over paho-mqtt 2.2.0, MQTT 5 and 3.1.1; their private names are in this file.
 
 aiomqtt has no public way to acknowledge by hand, to see whether the broker kept the session, or to read the
 reason of a DISCONNECT; paho has the calls, behind aiomqtt's ``_client``. `check_names` finds out at start
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import aiomqtt
+import paho.mqtt.client
 from aiomqtt.exceptions import MqttConnectError
 from paho.mqtt.client import Client as PahoClient
 from paho.mqtt.client import ConnectFlags, MQTTMessage
@@ -73,6 +74,7 @@ class AiomqttSource:
     ) -> None:
         check_names()
         self._mqtt = mqtt
+        self._newest = mqtt.version == "5"
         self._metrics = metrics
         self._jitter = jitter or random.Random()  # noqa: S311 - spreads reconnects, guards nothing
         self._loop = asyncio.get_running_loop()
@@ -146,12 +148,7 @@ class AiomqttSource:
         try:
             async with client:
                 self._metrics.connects.inc()
-                options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB)
-                filters = [(name, options) for name in self._mqtt.filters]
-                # The last heartbeat is asked for at each connect: it may be another bridge's.
-                always = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE)
-                filters.append((self._mqtt.heartbeat_topic, always))
-                granted = await client.subscribe(filters)
+                granted = await client.subscribe(self._filters())
                 self._refuse_ungranted(granted)
                 self._connected = True
                 self._metrics.connected.set(1)
@@ -170,26 +167,42 @@ class AiomqttSource:
             self._connected = False
             self._metrics.connected.set(0)
 
+    def _filters(self) -> Any:  # noqa: ANN401 - aiomqtt takes another list for each version
+        mqtt = self._mqtt
+        if not self._newest:
+            return [(name, 1) for name in (*mqtt.filters, mqtt.heartbeat_topic)]
+        options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB)
+        # The last heartbeat is asked for at each connect: it may be another bridge's.
+        always = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE)
+        return [*((name, options) for name in mqtt.filters), (mqtt.heartbeat_topic, always)]
+
+    def _properties(self) -> Properties | None:
+        if not self._newest:
+            return None
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # paho left it so
+        properties.SessionExpiryInterval = self._mqtt.session_expiry
+        properties.ReceiveMaximum = self._mqtt.receive_maximum
+        return properties
+
     def _new_client(self) -> aiomqtt.Client:
         mqtt = self._mqtt
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # paho left it so
-        properties.SessionExpiryInterval = mqtt.session_expiry
-        properties.ReceiveMaximum = mqtt.receive_maximum
         client = aiomqtt.Client(
             mqtt.host,
             mqtt.port,
             identifier=mqtt.client_id,
             username=mqtt.username,
             password=mqtt.read_password(),
-            protocol=aiomqtt.ProtocolVersion.V5,
-            clean_start=False,
-            properties=properties,
+            protocol=aiomqtt.ProtocolVersion.V5 if self._newest else aiomqtt.ProtocolVersion.V311,
+            # Each version knows one of the two.
+            clean_start=False if self._newest else paho.mqtt.client.MQTT_CLEAN_START_FIRST_ONLY,
+            clean_session=None if self._newest else False,
+            properties=self._properties(),
             keepalive=mqtt.keepalive,
             timeout=mqtt.connect_timeout,
             tls_context=self._tls(),
         )
-        paho = client._client  # noqa: SLF001 - see the module
-        paho.manual_ack_set(True)
+        inner = client._client  # noqa: SLF001 - see the module
+        inner.manual_ack_set(True)
         epoch = self._epoch + 1
 
         def on_message(_paho: PahoClient, _data: object, message: MQTTMessage) -> None:
@@ -212,9 +225,9 @@ class AiomqttSource:
             self._reason = code.value
             client._on_disconnect(one, data, flags, code, found)  # type: ignore[arg-type] # noqa: SLF001 - see the module
 
-        paho.on_message = on_message
-        paho.on_connect = on_connect
-        paho.on_disconnect = on_disconnect
+        inner.on_message = on_message
+        inner.on_connect = on_connect
+        inner.on_disconnect = on_disconnect
         return client
 
     def _receive(self, epoch: int, message: MQTTMessage) -> None:

@@ -6,14 +6,22 @@ import logging
 import secrets
 import signal
 import sys
+from collections.abc import Callable
 
 from processor.bridge.aiomqtt_source import AiomqttSource
 from processor.bridge.bridge import Bridge
+from processor.bridge.codec_source import CodecSource
 from processor.bridge.heartbeat import Pulse
+from processor.bridge.source import Source
 from processor.clock import SystemClock
 from processor.kafka.admin import Admin
 from processor.metrics import BridgeMetrics, expose
-from processor.settings import ProcessorSettings
+from processor.settings import MqttSettings, ProcessorSettings
+
+_SOURCES: dict[str, Callable[[MqttSettings, BridgeMetrics], Source]] = {
+    "mqtt5": CodecSource,
+    "aiomqtt": AiomqttSource,
+}
 
 
 async def main(settings: ProcessorSettings) -> int:
@@ -29,7 +37,7 @@ async def main(settings: ProcessorSettings) -> int:
     metrics = BridgeMetrics()
     exposition = expose(metrics.registry, settings.metrics.address, settings.metrics.bridge_port)
     try:
-        source = AiomqttSource(settings.mqtt, metrics)
+        source = _SOURCES[settings.mqtt.source](settings.mqtt, metrics)
         clock = SystemClock()
         pulse = Pulse(settings.mqtt.client_id, int(clock.now() * 1000), secrets.randbits(48))
         bridge = Bridge(settings, source, partitions=partitions, pulse=pulse, metrics=metrics, clock=clock)

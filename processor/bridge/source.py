@@ -1,5 +1,6 @@
 """Where messages come from: one interface, whatever the MQTT client."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
@@ -25,7 +26,13 @@ OnBatch = Callable[[Sequence[Delivery]], None]
 
 
 class Source(Protocol):
-    """An MQTT session that holds messages until they are acknowledged."""
+    """An MQTT session that holds messages until they are acknowledged.
+
+    Attributes:
+        ready: set once subscribed for the first time.
+    """
+
+    ready: asyncio.Event
 
     async def run(self, on_batch: OnBatch) -> None:
         """Connect, subscribe and hand over what arrives, reconnecting until `close`.

@@ -42,6 +42,15 @@ def load(file: Path | None, environment: Mapping[str, str] | None = None) -> Pro
         settings = msgspec.convert(tree, ProcessorSettings, dec_hook=_decode)
     except msgspec.ValidationError as error:
         raise _explain(str(error), tree, text, name, from_environment) from None
+    if settings.mqtt.version == "3.1.1" and settings.mqtt.source != "aiomqtt":
+        variable = from_environment.get("mqtt.version")
+        raise ConfigurationError(
+            file=variable or name,
+            line=None if variable else _line(text, "mqtt.version"),
+            key="mqtt.version",
+            found="3.1.1 with the source mqtt5",
+            expected='mqtt.source = "aiomqtt" beside it',
+        )
     return _resolve(settings, base)
 
 

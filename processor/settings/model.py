@@ -44,6 +44,20 @@ class MqttSettings(_Table, frozen=True):
 
     host: Annotated[str, Meta(min_length=1, description="The broker's host.")] = "127.0.0.1"
     port: Annotated[_Port, Meta(description="The broker's port.")] = 1883
+    source: Annotated[
+        Literal["mqtt5", "aiomqtt"],
+        Meta(
+            description="The client that reads: the fast one on the codec mqtt5, or aiomqtt over paho, which "
+            "also speaks MQTT 3.1.1."
+        ),
+    ] = "mqtt5"
+    version: Annotated[
+        Literal["5", "3.1.1"],
+        Meta(
+            description="Of the protocol. 3.1.1 needs aiomqtt; there the broker's max_inflight_messages is "
+            "the only bound on what is in flight, and session_expiry is the broker's to set."
+        ),
+    ] = "5"
     tls: Annotated[bool, Meta(description="Speak TLS, with the broker's certificate verified.")] = False
     ca_file: Annotated[
         str | None, Meta(description="PEM of the authorities to trust; none: the system's.")

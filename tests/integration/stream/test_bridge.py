@@ -12,9 +12,40 @@ pytestmark = [pytest.mark.needs("mosquitto"), pytest.mark.timeout(60)]
 ASSETS = [f"02iAB000000000{n}AAA" for n in range(9)]
 
 
+_APACHE = pytest.mark.needs("java", "maven")
+every_source = pytest.mark.parametrize(
+    ("kafka", "source"),
+    [
+        pytest.param("embedded", "mqtt5", id="mqtt5-embedded"),
+        pytest.param("apache_node", "mqtt5", id="mqtt5-apache", marks=_APACHE),
+        pytest.param("embedded", "aiomqtt", id="aiomqtt-embedded"),
+        pytest.param("embedded", "aiomqtt-3.1.1", id="aiomqtt-3.1.1-embedded"),
+    ],
+    indirect=True,
+)
+"""One suite judges every source; the default one on a real Apache Kafka too."""
+
+every_bounded_source = pytest.mark.parametrize(
+    ("kafka", "source"),
+    [
+        pytest.param("apache_node", "mqtt5", id="mqtt5-apache", marks=_APACHE),
+        pytest.param("apache_node", "aiomqtt", id="aiomqtt-apache", marks=_APACHE),
+    ],
+    indirect=True,
+)
+"""MQTT 3.1.1 knows no receive maximum."""
+
+
 @pytest.fixture
-def road(watch: Watch, plain_broker: PlainBroker) -> Watch:
+def source(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def road(watch: Watch, plain_broker: PlainBroker, source: str) -> Watch:
     watch.mqtt_port = plain_broker.port
+    client, _, version = source.partition("-")
+    watch.defaults = {"mqtt__source": client, "mqtt__version": version or "5"}
     return watch
 
 
@@ -41,6 +72,7 @@ def bridge(watch: Watch, **more: object) -> Program:
     return watch.start("bridge", "--config", watch.settings(**more))
 
 
+@every_source
 def test_a_message_becomes_a_record_with_its_bytes_untouched_its_key_from_the_topic_and_one_header(
     road: Watch,
 ) -> None:
@@ -59,6 +91,7 @@ def test_a_message_becomes_a_record_with_its_bytes_untouched_its_key_from_the_to
     assert all(record.value == b"\x00\xff not json " + record.headers["t"] for record in records)
 
 
+@every_source
 def test_a_heartbeat_through_the_broker_reaches_every_partition(road: Watch) -> None:
     program = bridge(road)
 
@@ -74,6 +107,7 @@ def test_a_heartbeat_through_the_broker_reaches_every_partition(road: Watch) -> 
     assert program.metric("processor_bridge_heartbeat_age_seconds") < 5
 
 
+@every_source
 def test_what_is_not_ours_to_route_is_a_dead_letter_with_its_reason_and_origin(road: Watch) -> None:
     program = bridge(road, mqtt__filters=["#"], bridge__max_payload=2048)
     with device(road.mqtt_port) as sender:
@@ -89,6 +123,7 @@ def test_what_is_not_ours_to_route_is_a_dead_letter_with_its_reason_and_origin(r
     assert program.metric("processor_bridge_dead_letters_total") == 2
 
 
+@every_source
 def test_a_bridge_killed_in_mid_stream_loses_nothing(road: Watch) -> None:
     settings = road.settings()
     with device(road.mqtt_port) as sender:
@@ -103,6 +138,7 @@ def test_a_bridge_killed_in_mid_stream_loses_nothing(road: Watch) -> None:
     assert last.end() == 0
 
 
+@every_source
 def test_a_bridge_stopped_in_mid_stream_repeats_nothing(road: Watch) -> None:
     settings = road.settings()
     with device(road.mqtt_port) as sender:
@@ -117,6 +153,7 @@ def test_a_bridge_stopped_in_mid_stream_repeats_nothing(road: Watch) -> None:
     assert sorted(numbers(telemetry(road))) == list(range(3000))
 
 
+@every_source
 def test_a_broker_restarted_loses_nothing_and_keeps_the_session(
     road: Watch, plain_broker: PlainBroker
 ) -> None:
@@ -134,6 +171,7 @@ def test_a_broker_restarted_loses_nothing_and_keeps_the_session(
     assert program.end() == 0
 
 
+@every_source
 def test_an_assets_records_keep_their_order(road: Watch) -> None:
     bridge(road)
     with device(road.mqtt_port) as sender:
@@ -145,6 +183,7 @@ def test_an_assets_records_keep_their_order(road: Watch) -> None:
         assert mine == sorted(mine)
 
 
+@every_source
 def test_a_second_bridge_on_the_same_client_id_ends_the_first_with_what_to_do(road: Watch) -> None:
     first = bridge(road)
     second = bridge(road)
@@ -153,6 +192,7 @@ def test_a_second_bridge_on_the_same_client_id_ends_the_first_with_what_to_do(ro
     assert second.process.poll() is None
 
 
+@every_source
 def test_a_wrong_password_is_said_and_not_shown(road: Watch) -> None:
     program = road.launch("bridge", "--config", road.settings(mqtt__password="hunter2-not-this"))
     assert program.process.wait(15) == 1
@@ -161,15 +201,13 @@ def test_a_wrong_password_is_said_and_not_shown(road: Watch) -> None:
 
 
 # The embedded cluster makes topics when they are asked for: there, none is ever missing.
-@pytest.mark.needs("java", "maven")
-@pytest.mark.parametrize("kafka", ["apache_node"], indirect=True, ids=["apache"])
+@every_bounded_source
 def test_missing_topics_are_named(road: Watch) -> None:
     said = road.run("bridge", "--config", road.settings(topics__cases="nowhere"), expect=1)
     assert "nowhere is missing: run `processor topics create`" in said
 
 
-@pytest.mark.needs("java", "maven")
-@pytest.mark.parametrize("kafka", ["apache_node"], indirect=True, ids=["apache"])
+@every_bounded_source
 def test_while_kafka_is_away_the_broker_keeps_what_exceeds_the_receive_maximum(
     road: Watch, apache_node: ApacheKafka
 ) -> None:

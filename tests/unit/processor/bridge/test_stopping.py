@@ -12,6 +12,7 @@ class DeafSource:
     """A source whose publish hears no cancellation, as `asyncio.wait_for` of Python 3.11 can behave."""
 
     def __init__(self) -> None:
+        self.ready = asyncio.Event()
         self.publishing = asyncio.Event()
         self._closed = asyncio.Event()
 

@@ -78,10 +78,10 @@ class Throttle:
         limits = self._limits
         known = self._find(key, now)
         if known is not None:
-            held = known.paid - now <= (limits.known_burst - 1.0) / limits.known_per_second
+            held = known.paid - now <= (limits.known_burst - _LAST) / limits.known_per_second
         else:
             paid = self._strange.get(key)
-            held = paid is None or paid - now <= (limits.burst - 1.0) / limits.per_second
+            held = paid is None or paid - now <= (limits.burst - _LAST) / limits.per_second
         if not held:
             self.refused += 1
         return held
@@ -147,6 +147,9 @@ def network(address: str) -> bytes:
         return b""
     return packed[12:] if packed.startswith(_MAPPED) else packed[:8]
 
+
+_LAST = 1.0 - 1e-6
+"""The failure that fills the burst is still allowed, whatever rounding adds to a debt."""
 
 _MAPPED = bytes(10) + b"\xff\xff"
 """IPv4 addresses as a dual-stack socket shows them (RFC 4291 §2.5.5.2)."""

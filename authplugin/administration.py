@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -103,7 +103,7 @@ class Administration:
         return route(request)
 
     def _list_keys(self, _request: Request) -> object:
-        return [_told(state) for state in self._keys.states()]
+        return [tell_keys(state) for state in self._keys.states()]
 
     def _list_sessions(self, request: Request) -> object:
         asset_id = request.query.get("asset")
@@ -243,7 +243,8 @@ def _shown(session: Session, now: float) -> dict[str, object]:
     }
 
 
-def _told(state: KeyState) -> dict[str, object]:
+def tell_keys(state: KeyState) -> dict[str, Any]:
+    """What is held for one issuer, as JSON: public keys by name and thumbprint, and what is left out."""
     return {
         "issuer": state.issuer,
         "usable": state.usable,

@@ -21,6 +21,8 @@ COMMANDS = (
     "quarantine",
     "release",
     "sessions",
+    "keys",
+    "jwks",
 )
 
 

@@ -1,11 +1,14 @@
-"""Where commands read tokens from: a file or standard input, never an argument, which everyone can list."""
+"""What commands read. Tokens come from a file or standard input: everyone can list arguments."""
 
 import errno
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from authplugin.errors import ConfigurationError
 from authplugin.jose.compact import MAX_TOKEN_BYTES
+
+_MAX_FILE_BYTES = 262_144
 
 
 def read_token(name: str) -> bytes:
@@ -31,3 +34,50 @@ def read_token(name: str) -> bytes:
             found=error.strerror or "no file",
             expected="a readable file with the token in it, or - for standard input",
         ) from None
+
+
+def read_certificates(path: Path) -> list[bytes]:
+    """The X.509 certificates in a file as DER; PEM may hold many, DER is one.
+
+    DER is not looked into: whoever uses it says what is wrong with it.
+
+    Raises:
+        ConfigurationError: the file cannot be read, holds a private key, or PEM that is none.
+    """
+    from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415 - --help needs none
+    from cryptography.x509 import load_pem_x509_certificates  # noqa: PLC0415 - as above
+
+    octets = read_file(path, "a certificate")
+    if b"PRIVATE KEY-----" in octets:
+        refuse(path, "a private key", "certificates only: nobody but its owner needs the other")
+    if b"-----BEGIN " not in octets:
+        return [octets]
+    try:
+        return [one.public_bytes(Encoding.DER) for one in load_pem_x509_certificates(octets)]
+    except ValueError:
+        refuse(path, "PEM that is no certificate", "X.509 certificates")
+
+
+def read_file(path: Path, expected: str) -> bytes:
+    """A small file's bytes.
+
+    Raises:
+        ConfigurationError: it cannot be read, is empty, or has more than 256 kB.
+    """
+    try:
+        with path.open("rb") as file:
+            octets = file.read(_MAX_FILE_BYTES + 1)
+    except OSError as error:
+        refuse(path, error.strerror or "no file", expected)
+    if not 0 < len(octets) <= _MAX_FILE_BYTES:
+        refuse(path, "nothing, or more than 256 kB", expected)
+    return octets
+
+
+def refuse(key: object, found: str, expected: str) -> NoReturn:
+    """Say what is wrong about an argument.
+
+    Raises:
+        ConfigurationError: always.
+    """
+    raise ConfigurationError(file="the command line", line=None, key=str(key), found=found, expected=expected)

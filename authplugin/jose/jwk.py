@@ -172,7 +172,7 @@ def admit_bound(jwk: object) -> VerifyingKey:
 
 
 def _build(jwk: Mapping[str, object], kid: str, algorithms: Collection[str]) -> VerifyingKey:
-    algorithm = _algorithm(jwk)
+    algorithm = algorithm_of(jwk)
     _check_purpose(jwk, algorithm, algorithms)
     name = thumbprint(jwk)
     if algorithm == "RS256":
@@ -223,7 +223,7 @@ def digest(jwk: object) -> bytes:
     if is_secret(jwk):
         raise UnfitKeyError(Unfit.MALFORMED, "holds symmetric or private members")
     # The required members in the order of their names, without white space (RFC 7638 §3).
-    if _algorithm(jwk) == "RS256":
+    if algorithm_of(jwk) == "RS256":
         e, n = _integer_letters(jwk, "e"), _integer_letters(jwk, "n")
         canonical = b'{"e":"%b","kty":"RSA","n":"%b"}' % (e, n)
     elif jwk["kty"] == "EC":
@@ -234,8 +234,12 @@ def digest(jwk: object) -> bytes:
     return hashlib.sha256(canonical).digest()
 
 
-def _algorithm(jwk: Mapping[str, object]) -> str:
-    """The one algorithm a key of this kind is used for (RFC 8725 §3.1)."""
+def algorithm_of(jwk: Mapping[str, object]) -> str:
+    """The one algorithm a key of this kind is used for (RFC 8725 §3.1).
+
+    Raises:
+        UnfitKeyError: another kind of key.
+    """
     kty, crv = jwk.get("kty"), jwk.get("crv")
     if kty == "RSA":
         return "RS256"

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from authplugin.clock import Clock
 from authplugin.keys.cache import KeyCache
 from authplugin.keys.discovery import DiscoverySource
@@ -96,6 +98,24 @@ class KeySupply:
             timing=key_timing(settings, issuer),
             last_good=None if last_good is None else LastGoodFile(Path(last_good), issuer.issuer),
         )
+
+
+def fetch_once(settings: GateSettings, *, clock: Clock) -> KeyCache:
+    """Every issuer's set, asked for once, here and now; for programs beside the gate.
+
+    Last-good files are neither believed nor written: they are the gate's own.
+
+    Args:
+        settings: checked ones.
+        clock: for ages.
+
+    Raises:
+        KeySetError: an address of a key set may not be asked.
+    """
+    own = msgspec.structs.replace(settings, keys=msgspec.structs.replace(settings.keys, last_good_dir=None))
+    cache = KeyCache([issuer.issuer for issuer in settings.issuers], clock=clock)
+    KeySupply(own, cache, clock=clock, jitter=lambda: 0.0).step()
+    return cache
 
 
 def _recipe(settings: GateSettings, issuer: IssuerTable) -> _Recipe:

@@ -124,6 +124,14 @@ class WorkerMetrics:
     snapshots: Counter = field(init=False)
     snapshot_bytes: Gauge = field(init=False)
     state_rows: Gauge = field(init=False)
+    state_bytes: Gauge = field(init=False)
+    heartbeat_age: Gauge = field(init=False)
+    evaluations: Counter = field(init=False)
+    transitions: Counter = field(init=False)
+    passed_over: Counter = field(init=False)
+    sequence_gaps: Counter = field(init=False)
+    sequence_filled: Counter = field(init=False)
+    sequence_restarts: Counter = field(init=False)
     gaps: Counter = field(init=False)
     lost_records: Counter = field(init=False)
     engine_failures: Counter = field(init=False)
@@ -170,6 +178,42 @@ class WorkerMetrics:
         )
         self.state_rows = Gauge(
             "processor_worker_state_rows", "Rows in memory, by what they are of.", ["kind"], registry=r
+        )
+        self.state_bytes = Gauge(
+            "processor_worker_state_bytes", "Bytes of the columns that hold those rows.", registry=r
+        )
+        self.heartbeat_age = Gauge(
+            "processor_worker_heartbeat_age_seconds",
+            "Age of the newest heartbeat that moved a partition's clock: silence and `for` wait for it.",
+            ["partition"],
+            registry=r,
+        )
+        self.evaluations = Counter("processor_worker_evaluations", "Rules asked about samples.", registry=r)
+        self.transitions = Counter(
+            "processor_worker_transitions", "Conditions of rules that came true or ended.", registry=r
+        )
+        self.passed_over = Counter(
+            "processor_worker_values_passed_over",
+            "Texts, data, sums and nulls beside numbers: no rule can judge them.",
+            registry=r,
+        )
+        self.sequence_gaps = Counter(
+            "processor_worker_sequence_gaps",
+            "Messages missing by the devices' own numbers (`seq`), dead letters among them.",
+            ["partition"],
+            registry=r,
+        )
+        self.sequence_filled = Counter(
+            "processor_worker_sequence_filled",
+            "Of those, the ones that came after all.",
+            ["partition"],
+            registry=r,
+        )
+        self.sequence_restarts = Counter(
+            "processor_worker_sequence_restarts",
+            "Times that a device began to count anew.",
+            ["partition"],
+            registry=r,
         )
         self.gaps = Counter(
             "processor_worker_gaps",

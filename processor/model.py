@@ -143,6 +143,30 @@ class Counts(NamedTuple):
         return self.received == sum(self[1:])
 
 
+class Notes(NamedTuple):
+    """What else a run of records told: for metrics.
+
+    Attributes:
+        skipped: sequence numbers that devices left out.
+        filled: those of them that came after all.
+        restarted: times that a device began to count anew.
+        passed_over: values that no rule could judge (texts, data, nulls) beside others that were read.
+        evaluations: rules asked about samples.
+        transitions: conditions of rules that came true or ended.
+    """
+
+    skipped: int = 0
+    filled: int = 0
+    restarted: int = 0
+    passed_over: int = 0
+    evaluations: int = 0
+    transitions: int = 0
+
+    def plus(self, other: "Notes") -> "Notes":
+        """Sum, field by field."""
+        return Notes(*(a + b for a, b in zip(self, other, strict=True)))
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What one run of records led to: events to publish, records to set aside, counts that balance."""
@@ -150,3 +174,4 @@ class Outcome:
     events: list[CaseEvent] = field(default_factory=list)
     dead: list[Dead] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
+    notes: Notes = field(default_factory=Notes)

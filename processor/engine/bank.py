@@ -51,6 +51,8 @@ class Bank:
             for field, value in rule.params.items():
                 self.params[field][place] = value
         self.rows = 0
+        #: Rules asked about samples so far.
+        self.evaluations = 0
         self.state = np.zeros(0, kernel.detector.state)
         self.flag = np.zeros(0, np.uint8)
         self.rule = np.zeros(0, np.int32)
@@ -77,6 +79,7 @@ class Bank:
         out = np.empty(int(self.count[series].sum()), self.kernel.out)
         if not len(out):
             return iter(())
+        self.evaluations += len(out)
         columns = (self.first, self.count, self.rule, self.params, self.state, self.flag, out)
         return self._changes(out, self.kernel.sweep(series, t, v, *columns))
 

@@ -50,6 +50,11 @@ class PartitionClock:
             self.gap = self.now
         return False
 
+    @property
+    def at(self) -> int:
+        """Time of the newest proof, milliseconds since the epoch; 0 before the first."""
+        return self._at
+
     def dump(self) -> dict[str, Any]:
         """What `load` needs."""
         return {"now": self.now, "gap": self.gap, "at": self._at, "beats": self._beats}

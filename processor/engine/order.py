@@ -19,6 +19,7 @@ ASSET = np.dtype(
         ("mark", np.int64),
         ("top", np.int64),  # newest sequence number, -1 for none
         ("seen", np.uint64),  # which of the 64 sequence numbers up to `top` were met
+        ("first", np.int64),  # the number at which the device began to count
         ("head", np.int64),  # first waiting sample in the pool, -1 for none
         ("held", np.int64),
         ("whole", np.int64),  # series of "any sample of the asset", -1 when no rule looks at it
@@ -44,30 +45,45 @@ JUDGED = np.dtype(
 )
 
 #: Places in the array of counts.
-RECEIVED, TAKEN, LATE, DUPLICATE, CONFLICT, HELD = range(6)
+RECEIVED, TAKEN, LATE, DUPLICATE, CONFLICT, HELD, SKIPPED, FILLED, RESTARTED = range(9)
+COUNTS = 9
 #: Sequence numbers remembered per asset: the bits of `seen`.
 _REMEMBERED = 64
+#: A larger jump of sequence numbers is no loss: the device counts from somewhere else now.
+_LONGEST_GAP = 65_536
 
 
 @register_jitable
-def _repeated(asset: Any, t: int, seq: int) -> bool:  # noqa: ANN401 - a row
-    """Whether this sequence number was met before; remembers it."""
+def _repeated(asset: Any, t: int, seq: int, counts: Any) -> bool:  # noqa: ANN401 - a row, an array
+    """Whether this sequence number was met before; remembers it, and counts numbers that were left out.
+
+    A number left out that comes while it is still remembered is counted as filled: the order of arrival is
+    not always that of sending.
+    """
     if seq < 0:
         return False
     ahead = seq - asset.top
-    # A smaller number at a newer time is a device that began to count anew.
-    if asset.top < 0 or ahead >= _REMEMBERED or (ahead <= 0 and t > asset.newest):
-        asset.top = seq
+    if asset.top >= 0 and ahead >= _REMEMBERED and t < asset.newest:
+        # A straggler from before the device began to count anew.
+        return False
+    if asset.top < 0 or (ahead <= 0 and t > asset.newest) or ahead > _LONGEST_GAP:
+        # A smaller number at a newer time is a device that began to count anew.
+        counts[RESTARTED] += 1 if asset.top >= 0 else 0
+        asset.top = asset.first = seq
         asset.seen = np.uint64(1)
         return False
     if ahead > 0:
-        asset.seen = (asset.seen << np.uint64(ahead)) | np.uint64(1)
+        kept = asset.seen << np.uint64(ahead) if ahead < _REMEMBERED else np.uint64(0)
+        asset.seen = kept | np.uint64(1)
         asset.top = seq
+        counts[SKIPPED] += ahead - 1
         return False
     if ahead <= -_REMEMBERED:
         return False
     bit = np.uint64(1) << np.uint64(-ahead)
     met = (asset.seen & bit) != np.uint64(0)
+    if not met and seq > asset.first:
+        counts[FILLED] += 1
     asset.seen |= bit
     return bool(met)
 
@@ -110,7 +126,7 @@ def admit(records, runs, values, lateness, most, assets, series, pool, free, out
         record = records[n]
         asset = assets[record.asset]
         t = record.t
-        repeated = _repeated(asset, t, record.seq)
+        repeated = _repeated(asset, t, record.seq, counts)
         asset.newest = max(asset.newest, t)
         mark = max(asset.mark, asset.newest - lateness)
         for _ in range(record.runs):

@@ -28,7 +28,7 @@ from processor.engine.heartbeat import PartitionClock, read_beat
 from processor.engine.index import RECENT, Index
 from processor.errors import DeadLetter, DeadReason
 from processor.limits import Limits
-from processor.model import CONTENT_TYPE, HEARTBEAT, TAIL, CaseEvent, Counts, Dead, Outcome, Record
+from processor.model import CONTENT_TYPE, HEARTBEAT, TAIL, CaseEvent, Counts, Dead, Notes, Outcome, Record
 from processor.rules.ruleset import RuleSet
 
 _LONGEST_ID = 64
@@ -66,7 +66,8 @@ class Engine:
         self._dead: list[Dead] = []
         self._unjudged = 0
         self._untold = 0
-        self._tally = np.zeros(6, np.int64)
+        self._tally = np.zeros(order.COUNTS, np.int64)
+        self._transitions = 0
 
     def advance(self, records: Sequence[Record]) -> Outcome:
         """Judge a run of records in the order of their offsets; never raises on any input."""
@@ -75,6 +76,8 @@ class Engine:
         self._events, self._dead = events, dead
         self._unjudged = self._untold = 0
         self._tally[:] = 0
+        self._transitions = 0
+        worked, passed_over = self._evaluations, self._codec.passed_over
         # What a fault left of the run before is judged again by who met it.
         self._begin()
         read, by_key = self._codec.read, self.index.by_key
@@ -113,7 +116,19 @@ class Engine:
             held=tally[order.HELD],
         )
         self.counts = self.counts.plus(counts)
-        return Outcome(events, dead, counts)
+        notes = Notes(
+            skipped=tally[order.SKIPPED],
+            filled=tally[order.FILLED],
+            restarted=tally[order.RESTARTED],
+            passed_over=self._codec.passed_over - passed_over,
+            evaluations=self._evaluations - worked,
+            transitions=self._transitions,
+        )
+        return Outcome(events, dead, counts, notes)
+
+    @property
+    def _evaluations(self) -> int:
+        return sum(bank.evaluations for bank in self.index.banks)
 
     @property
     def rows(self) -> dict[str, int]:
@@ -310,6 +325,7 @@ class Engine:
 
     def _turn(self, change: Change, judged: Array) -> None:
         """A condition came true or ended: tell the casebook."""
+        self._transitions += 1
         if change.sample >= 0:
             sample = judged[change.sample]
             t, v, previous = int(sample["t"]), float(sample["v"]), int(sample["previous"])

@@ -30,7 +30,7 @@ def warm(evidence_row: np.dtype[Any]) -> None:
     passes = ordering(jit=True)
     assets, series = np.zeros(0, order.ASSET), np.zeros(0, order.SERIES)
     pool, free = np.zeros(0, order.POOL), np.full(1, -1, np.int64)
-    out, counts = np.zeros(0, order.JUDGED), np.zeros(6, np.int64)
+    out, counts = np.zeros(0, order.JUDGED), np.zeros(order.COUNTS, np.int64)
     owner = np.zeros(0, np.int32)
     records, runs = np.zeros(0, order.RECORD), np.zeros(0, order.RUN)
     passes.admit(records, runs, np.zeros(0), 0, 1, assets, series, pool, free, out, counts)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: What was taken in once is taken over, whatever the bound is now.
 _UNBOUNDED = 1 << 31
 #: Version of the format; raised with every change that older code cannot read.
-VERSION = 1
+VERSION = 2
 
 
 class _Bank(msgspec.Struct, frozen=True):
@@ -212,7 +212,7 @@ def _restore_assets(engine: Engine, memory: _Memory, keep: Array) -> None:
     index = engine.index
     old = np.frombuffer(memory.assets, index.assets.dtype)
     count = len(old)
-    for field in ("newest", "mark", "top", "seen"):
+    for field in ("newest", "mark", "top", "seen", "first"):
         index.assets[field][:count] = old[field]
     waiting = np.frombuffer(memory.pool, POOL).copy()
     waiting["series"] = keep[waiting["series"]]

@@ -134,7 +134,7 @@ class Judge:
             except StreamError:
                 return  # the producer's failure ends the worker; this run is not safe and comes again
             state.advance(new, asyncio.get_running_loop().time())
-            self._count(outcome, len(new))
+            self._count(outcome, len(new), partition)
 
     def on_commit(self, offsets: Mapping[int, int]) -> None:
         """Keep the age of what waits for a commit; see `Flow.on_commit`."""
@@ -160,16 +160,23 @@ class Judge:
     def measure(self) -> None:
         """Set the gauges that are read off the partitions."""
         rows: dict[str, int] = {}
+        held = 0
         for number, state in self._partitions.items():
             end = self._consumer().lag_end(number)
             lag = max(0, end - state.position) if end is not None else 0
             age = max(0.0, self._clock.now() - state.newest / 1000) if lag and state.newest else 0.0
             self._metrics.lag_records.labels(str(number)).set(lag)
             self._metrics.lag_seconds.labels(str(number)).set(age)
+            if state.engine.clock.at:
+                self._metrics.heartbeat_age.labels(str(number)).set(
+                    max(0.0, self._clock.now() - state.engine.clock.at / 1000)
+                )
+            held += state.engine.nbytes
             for kind, count in state.engine.rows.items():
                 rows[kind] = rows.get(kind, 0) + count
         for kind, count in rows.items():
             self._metrics.state_rows.labels(kind).set(count)
+        self._metrics.state_bytes.set(held)
 
     async def _load(self, number: int, committed: int | None, known: Known) -> Partition:
         """A partition's memory, and where to start: the snapshot's offset, not the committed one."""
@@ -217,7 +224,12 @@ class Judge:
                     [Dead(record, DeadReason.INTERNAL, type(error).__name__)],
                     Counts(received=1, dead=1),
                 )
-            whole = Outcome(whole.events + one.events, whole.dead + one.dead, whole.counts.plus(one.counts))
+            whole = Outcome(
+                whole.events + one.events,
+                whole.dead + one.dead,
+                whole.counts.plus(one.counts),
+                whole.notes.plus(one.notes),
+            )
         return whole
 
     async def _save(self, number: int, state: Partition) -> None:
@@ -251,8 +263,17 @@ class Judge:
         self._metrics.lost_records.inc(end - first)
         await self._producer.send([lost_record(self._settings.topics, number, first, end)])
 
-    def _count(self, outcome: Outcome, records: int) -> None:
-        metrics = self._metrics
+    def _count(self, outcome: Outcome, records: int, partition: int) -> None:
+        metrics, notes = self._metrics, outcome.notes
+        metrics.evaluations.inc(notes.evaluations)
+        metrics.transitions.inc(notes.transitions)
+        metrics.passed_over.inc(notes.passed_over)
+        for counter, count in (
+            (metrics.sequence_gaps, notes.skipped),
+            (metrics.sequence_filled, notes.filled),
+            (metrics.sequence_restarts, notes.restarted),
+        ):
+            counter.labels(str(partition)).inc(count)
         metrics.records.inc(records)
         for name in ("received", "judged", "dead", "late", "duplicate", "conflict"):
             metrics.samples.labels(name).inc(getattr(outcome.counts, name))

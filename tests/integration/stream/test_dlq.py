@@ -105,6 +105,11 @@ def test_what_the_worker_set_aside_goes_back_with_its_bytes_and_is_judged_by_bet
 
     better = watch.start("worker", "--config", watch.settings(engine__unknown_metrics="judge"))
     until(lambda: better.metric("processor_worker_samples_total", outcome="judged") == 1, 20, "it is judged")
+    for seq in (1, 2, 6):
+        desk.write("telemetry", b'{"seq":%d,"metrics":{"temperature":1}}' % seq, t="telemetry")
+    until(lambda: better.metric("processor_worker_evaluations_total") == 3, 20, "they are judged")
+    assert better.metric("processor_worker_sequence_gaps_total") == 3
+    until(lambda: better.metric("processor_worker_state_bytes") > 0, 20, "memory is measured")
     assert better.end() == 0
 
 

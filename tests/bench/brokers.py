@@ -57,8 +57,9 @@ def make_broker(who: str, fleet: Fleet, tools: Path, folder: Path) -> Mosquitto:
 
 
 def _gate(fleet: Fleet, tools: Path, home: Path) -> str:
-    """Everything on: audit of every decision, metrics, the cache, clones, sessions that end."""
+    """Everything on: audit, metrics, events, revocations, clones, throttle, cache, sessions that end."""
     config = home / "gate.toml"
+    (home / "revoked.jsonl").write_text('{"device": "one that was lost"}\n')
     config.write_text(
         f"""
 [[issuers]]
@@ -74,6 +75,12 @@ port = 0
 
 [audit]
 file = "{home / "audit.jsonl"}"
+
+[revocation]
+file = "{home / "revoked.jsonl"}"
+
+[admin]
+socket = "{home / "admin"}"
 """
     )
     policy = load(config, {}).policy
@@ -86,17 +93,8 @@ def clients(who: str, fleet: Fleet) -> Path:
     return fleet.passwords if who == PASSWORDS else fleet.tokens
 
 
-def cpu(broker: Mosquitto) -> float:
-    """CPU seconds that the broker's process has used: utime + stime, all its threads.
-
-    /proc/PID/stat tells the same in ticks of 10 ms, too coarse for a round; the process's CPU clock
-    (the id is the kernel's own encoding of the pid, see CPUCLOCK_SCHED) tells it in nanoseconds.
-    """
-    return time.clock_gettime(~broker.pid << 3 | 2)
-
-
 def ticks(broker: Mosquitto) -> float:
-    """Tell utime + stime of /proc/PID/stat, in seconds: what `cpu` is checked by."""
+    """Tell utime + stime of /proc/PID/stat, in seconds: what `Mosquitto.cpu` is checked by."""
     fields = Path(f"/proc/{broker.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / 100
 

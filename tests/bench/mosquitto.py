@@ -27,7 +27,6 @@ from tests.bench.brokers import (
     Load,
     clients,
     compile_tools,
-    cpu,
     loading,
     make_broker,
     ready,
@@ -103,10 +102,10 @@ def take_turns(
     taken: dict[str, list[float]] = {name: [] for name in contestants}
     for turn in range(rounds + 1):
         for name, (broker, work) in contestants.items():
-            began = cpu(broker)
+            began = broker.cpu()
             work(turn)
             if turn:
-                taken[name].append(cpu(broker) - began)
+                taken[name].append(broker.cpu() - began)
     return taken
 
 
@@ -254,7 +253,7 @@ def openssl_verify() -> float:
 
 def _check_clock(brokers: Mapping[str, Mosquitto]) -> None:
     for name, broker in brokers.items():
-        precise, coarse = cpu(broker), ticks(broker)
+        precise, coarse = broker.cpu(), ticks(broker)
         if abs(precise - coarse) > _TICK_ERROR:
             print(f"void: {name}'s CPU clock says {precise:.3f} s, utime + stime {coarse:.2f} s")
 

@@ -138,7 +138,9 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def write_gate(files: Files, mint: TokenMint, keys: str, metrics_port: int, extra: str = "") -> None:
+def write_gate(
+    files: Files, mint: TokenMint, keys: str, metrics_port: int, extra: str = "", mosquitto: str = ""
+) -> None:
     """A gate's configuration, with the ``acl_file`` and password file that belong to it.
 
     ``keys`` is the line that says where the issuer's key set is.
@@ -158,6 +160,7 @@ subscribe = ["assets/#", "assetgate/heartbeat"]
 [mosquitto]
 acl_file = "acl"
 password_file = "passwords"
+{mosquitto}
 
 [sessions]
 expiry_jitter_s = 0.0
@@ -180,19 +183,25 @@ def files(tmp_path: Path, plugin: Path) -> Files:
 def gate_of(plugin: Path, mint: TokenMint) -> Callable[..., AbstractContextManager[Gated]]:
     """What starts a broker with a gate in a folder, listening for every transport.
 
-    ``extra`` goes into the gate's configuration, ``issuer`` into its issuer's table, ``tls`` into the
-    broker's TLS listener.
+    ``extra`` goes into the gate's configuration, ``issuer`` and ``mosquitto`` into those tables of it,
+    ``tls`` into the broker's TLS listener.
     """
 
     @contextlib.contextmanager
     def start(
-        folder: Path, *, extra: str = "", issuer: str = "", tls: str = "", site: Path | None = None
+        folder: Path,
+        *,
+        extra: str = "",
+        issuer: str = "",
+        mosquitto: str = "",
+        tls: str = "",
+        site: Path | None = None,
     ) -> Iterator[Gated]:
         interpreter = find_interpreter(site=site)
         files = Files(folder, plugin, interpreter)
         metrics_port = free_port()
         with KeyServer(mint.jwks()) as keys:
-            write_gate(files, mint, f'jwks_uri = "{keys.url}"\n{issuer}', metrics_port, extra)
+            write_gate(files, mint, f'jwks_uri = "{keys.url}"\n{issuer}', metrics_port, extra, mosquitto)
             broker = Mosquitto(folder, files.stanza())
             broker.listen(Transport.TLS, lines=tls)
             broker.listen(Transport.WEBSOCKET)

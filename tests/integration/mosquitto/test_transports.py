@@ -1,16 +1,30 @@
 """The same gate behind TCP, TLS and WebSocket: connect, takeover, expiry, kick, exchange, shutdown."""
 
 import contextlib
+import json
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
+from authplugin.ace import write_proof, write_token
+from authplugin.client.key import DeviceKey, make_key, public_jwk, sign
 from tests.support.links import Transport
 from tests.support.mosquitto import scrape
-from tests.support.mqtt import Closed, Will
+from tests.support.mqtt import (
+    AUTH,
+    CONNACK,
+    CONTINUE_AUTHENTICATION,
+    RE_AUTHENTICATE,
+    Client,
+    Closed,
+    Packet,
+    Will,
+    authentication_data,
+)
 
 from .conftest import ASSET, OTHER, OTHER_SHORT, SHORT, Gated
 
@@ -94,6 +108,95 @@ def test_a_session_ends_with_its_token_and_its_will_is_not_sent(
         with gated.device(suffix=":good") as good:
             good.publish(f"assets/{ASSET}/events/after", b"after")
         assert bridge.messages(1)[0].payload == b"after"
+
+
+@pytest.fixture(scope="module")
+def revoking(gate_of: Gates, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gated]:
+    """A broker with a file of revocations, and with little patience for half an exchange."""
+    folder = tmp_path_factory.mktemp("revoking")
+    (folder / "revoked.jsonl").write_text("")
+    with gate_of(
+        folder, extra='\n[revocation]\nfile = "revoked.jsonl"\n', mosquitto="exchange_s = 1.0"
+    ) as gated:
+        yield gated
+
+
+@TRANSPORTS
+@VERSIONS
+def test_a_revoked_session_is_disconnected_its_will_unsent_and_its_token_refused(
+    revoking: Gated, transport: Transport, version: int
+) -> None:
+    did = f"lost-{transport}-{version}"
+    token = revoking.token(did=did)
+    will = Will(f"assets/{ASSET}/events/will", b"revoked")
+    with (
+        revoking.service() as bridge,
+        revoking.device(suffix=":other", transport=transport) as other,
+        revoking.client(version, transport) as client,
+    ):
+        bridge.subscribe(f"assets/{ASSET}/events/#")
+        assert client.connect(SHORT + ":lost", "", token, will=will) == 0
+        with (revoking.broker.folder / "revoked.jsonl").open("a") as file:
+            file.write(json.dumps({"device": did}) + "\n")
+        client.wait_closed()
+        assert other.publish(f"assets/{ASSET}/events/after", b"after") == 0
+        assert bridge.messages(1)[0].payload == b"after"
+    reason = revoking.refusal(
+        lambda client: client.connect(SHORT + ":lost", "", token), version=version, transport=transport
+    )
+    assert reason == "revoked"
+
+
+class Exchange:
+    """A device's side of the RFC 9431 exchange on one connection."""
+
+    def __init__(self, gated: Gated, client: Client, suffix: str) -> None:
+        self._client = client
+        self._key = make_key("ES256")
+        self._token = gated.token(cnf={"jwk": public_jwk(self._key)})
+        self._client_id = SHORT + suffix
+
+    def begin(self) -> Packet:
+        return self._client.begin(self._client_id, "ace", write_token(self._token), keepalive=0)
+
+    def answer(self, asked: Packet, key: DeviceKey | None = None) -> Packet:
+        nonce = os.urandom(8)
+        signature = sign(key or self._key, authentication_data(asked.body) + nonce)
+        return self._client.authenticate(CONTINUE_AUTHENTICATION, "ace", write_proof(nonce, signature))
+
+    def renew(self) -> Packet:
+        return self._client.authenticate(RE_AUTHENTICATE, "ace", write_token(self._token))
+
+
+@TRANSPORTS
+def test_an_exchange_lets_the_holder_of_the_key_in_and_renews(gated: Gated, transport: Transport) -> None:
+    with gated.client(5, transport) as client:
+        device = Exchange(gated, client, ":proof")
+        asked = device.begin()
+        assert (asked.kind, asked.body[0]) == (AUTH, CONTINUE_AUTHENTICATION)
+        done = device.answer(asked)
+        assert (done.kind, done.body[1]) == (CONNACK, 0)
+        again = device.renew()
+        assert (again.kind, again.body[0]) == (AUTH, CONTINUE_AUTHENTICATION)
+        renewed = device.answer(again)
+        assert (renewed.kind, renewed.body[0] if renewed.body else 0) == (AUTH, 0)
+        assert client.publish(f"assets/{ASSET}/telemetry") == 0
+
+
+@TRANSPORTS
+def test_an_exchange_refuses_another_key(gated: Gated, transport: Transport) -> None:
+    with gated.client(5, transport) as client:
+        device = Exchange(gated, client, ":proof")
+        done = device.answer(device.begin(), make_key("ES256"))
+        assert (done.kind, done.body[1]) == (CONNACK, 0x87)
+
+
+@TRANSPORTS
+def test_half_an_exchange_is_cut_whatever_its_keepalive(revoking: Gated, transport: Transport) -> None:
+    with revoking.client(5, transport) as client, revoking.device(suffix=":live") as live:
+        assert Exchange(revoking, client, ":half").begin().kind == AUTH
+        client.wait_closed()
+        live.ping()
 
 
 @TRANSPORTS

@@ -61,9 +61,12 @@ class Refused(AuthpluginError):
     """
 
     def __init__(self, reason: Reason, detail: str = "") -> None:
-        super().__init__(reason.value if not detail else f"{reason.value}: {detail}")
+        # The text is written when somebody reads it: most refusals are only counted.
         self.reason = reason
         self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.reason.value}: {self.detail}" if self.detail else self.reason.value
 
 
 class ConfigurationError(AuthpluginError):

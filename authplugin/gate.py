@@ -4,10 +4,10 @@
 seam a refusal is an exception, above it there are two answers: `Allow` and `Deny`.
 """
 
-import hashlib
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
+from hashlib import sha256
 
 import msgspec
 
@@ -77,11 +77,13 @@ class Gate:
     ) -> None:
         self._policy = policy
         self._keys = keys
-        self._clock = clock
+        self._now = clock.now
+        self._monotonic = clock.monotonic
         self._sessions = sessions
         self._verdicts = verdicts
         self._random = random
         self._observers = tuple(observer for observer in (metrics, audit, events) if observer is not None)
+        self._listeners = tuple([observer.authenticated for observer in self._observers])
         self._throttle = Throttle(clock=clock) if throttle is None else throttle
         self._standing = Standing(Clones(clock=clock) if clones is None else clones)
         self._quarantined = self._standing.clones.until
@@ -143,15 +145,18 @@ class Gate:
         empty, the asset id or the device id. A Salesforce asset id may be in either form, of 15
         or of 18 characters, in both. Names of service accounts are never judged as tokens.
         """
-        started = self._clock.monotonic()
+        started = self._monotonic()
         try:
             grant = self._judge(connect)
-            decision: Decision = Allow(grant, self._possession(connect, grant))
+            possession = self._policy.issuers[grant.terms.issuer].possession
+            decision: Decision = (
+                Allow(grant) if possession is None else self._admit(connect, grant, possession)
+            )
         except Refused as refused:
             decision = _deny(refused)
         except Exception as error:  # noqa: BLE001 - whatever fails, the client stays out and the broker lives
             decision = self._fail(error)
-        self._tell(connect, decision, self._clock.monotonic() - started)
+        self._tell(connect, decision, self._monotonic() - started)
         return decision
 
     def challenge(self, connect: Connect, renews: Grant | None = None) -> Challenge | Deny:
@@ -168,14 +173,14 @@ class Gate:
         Returns:
             The challenge, or why there is none; observers see the latter.
         """
-        started = self._clock.monotonic()
+        started = self._monotonic()
         try:
             return self._challenge(connect, renews, started)
         except Refused as refused:
             decision = _deny(refused)
         except Exception as error:  # noqa: BLE001 - as above
             decision = self._fail(error)
-        self._tell(connect, decision, self._clock.monotonic() - started)
+        self._tell(connect, decision, self._monotonic() - started)
         return decision
 
     def prove(self, challenge: Challenge, answer: bytes) -> Decision:
@@ -188,7 +193,7 @@ class Gate:
             challenge: from `challenge`; good for some seconds, and for one answer.
             answer: the Authentication Data of the client's AUTH packet.
         """
-        started = self._clock.monotonic()
+        started = self._monotonic()
         try:
             grant = self._judge(challenge.connect)
             self._check_answer(challenge, grant, answer, started)
@@ -197,7 +202,7 @@ class Gate:
             decision = _deny(refused)
         except Exception as error:  # noqa: BLE001 - as above
             decision = self._fail(error)
-        seconds = challenge.seconds + self._clock.monotonic() - started
+        seconds = challenge.seconds + self._monotonic() - started
         self._tell(challenge.connect, decision, seconds)
         return decision
 
@@ -208,14 +213,14 @@ class Gate:
             connect: as in the challenge that it answered: its password is the token.
             possession: what it has shown on this very connection.
         """
-        started = self._clock.monotonic()
+        started = self._monotonic()
         try:
             decision: Decision = Allow(self._judge(connect), possession)
         except Refused as refused:
             decision = _deny(refused)
         except Exception as error:  # noqa: BLE001 - as above
             decision = self._fail(error)
-        self._tell(connect, decision, self._clock.monotonic() - started)
+        self._tell(connect, decision, self._monotonic() - started)
         return decision
 
     def authorize(self, grant: Grant, action: Action, topic: str) -> Decision:
@@ -263,11 +268,11 @@ class Gate:
         refused: Deny | None = None
         asked = [("client id", client_id), ("user name", username), ("topic", topic)]
         try:
-            digest = hashlib.sha256(token).digest()
+            digest = sha256(token).digest()
             grant = verify(
                 token,
                 digest,
-                self._clock.now(),
+                self._now(),
                 policy=self._policy,
                 keys=self._keys,
                 passed=passed.__setitem__,
@@ -338,8 +343,8 @@ class Gate:
             Refused: with the first reason found.
         """
         token = connect.password
-        policy = self._policy
-        if connect.username in policy.service_accounts:
+        username = connect.username
+        if username is not None and username in self._policy.service_accounts:
             raise Refused(
                 Reason.USERNAME_MISMATCH, "the user name is a service account's, which has no token"
             )
@@ -347,10 +352,14 @@ class Gate:
             raise Refused(Reason.MALFORMED, "no password: the asset token is the MQTT password")
         if len(token) > MAX_TOKEN_BYTES:
             raise Refused(Reason.TOO_LONG, f"{len(token)} bytes, at most {MAX_TOKEN_BYTES} are read")
-        now = self._clock.now()
-        digest = hashlib.sha256(token).digest()
+        now = self._now()
+        digest = sha256(token).digest()
         # Read before any key: a verdict of older keys must never carry the newer number.
-        generation = self._current()
+        keys = self._keys.generation
+        if keys != self._keys_seen:
+            self._keys_seen = keys
+            self._verify_anew()
+        generation = self._generation
         grant = self._verdicts.find(digest, generation, now)
         if grant is None:
             grant = self._recall(connect.client_id, digest, generation, now)
@@ -358,19 +367,18 @@ class Gate:
             grant = self._verify_and_remember(connect.address, token, digest, generation, now)
         if grant.asset_id in self._quarantined:
             self._standing.check_quarantine(grant)
-        check_client(connect, grant, policy.issuers[grant.issuer], policy)
+        # What nearly every client says of itself needs no further look.
+        if connect.client_id != grant.asset_id or username:
+            check_client(connect, grant, self._policy.issuers[grant.terms.issuer], self._policy)
         return grant
 
-    def _possession(self, connect: Connect, grant: Grant) -> Possession:
-        """What the client has shown beside its token.
+    def _admit(self, connect: Connect, grant: Grant, possession: PossessionPolicy) -> Allow:
+        """Let in, once what the client has shown beside its token is enough.
 
         Raises:
             Refused: ``possession_required possession_failed``.
         """
-        policy = self._policy.issuers[grant.issuer].possession
-        if policy is None:
-            return Possession.NONE
-        return read_certificate(policy.mode(grant.asset_id), connect, grant)
+        return Allow(grant, read_certificate(possession.mode(grant.asset_id), connect, grant))
 
     def _check_answer(self, challenge: Challenge, grant: Grant, answer: bytes, now: float) -> None:
         """Check a proof, which costs a signature check: an address that fails often is asked no more.
@@ -395,7 +403,7 @@ class Gate:
             raise GrantRefused(Reason.CLIENT_ID_MISMATCH, detail, grant)
         # `_judge` has verified these bytes.
         cnf = parse_claims(split(asks.password or b"").payload).cnf
-        now = self._clock.monotonic()
+        now = self._monotonic()
         return ask(asks, cnf, nonce=self._random(NONCE_BYTES), now=now, seconds=now - started)
 
     def _recall(self, client_id: str, digest: bytes, generation: int, now: float) -> Grant | None:
@@ -446,19 +454,11 @@ class Gate:
         return self._verdicts.remember(grant, generation, now, leeway=issuer.leeway)
 
     def _tell(self, connect: Connect, decision: Decision, seconds: float) -> None:
-        for observer in self._observers:
+        for tell in self._listeners:
             try:  # noqa: SIM105 - suppress() costs more than the counting
-                observer.authenticated(connect, decision, seconds)
+                tell(connect, decision, seconds)
             except Exception:  # noqa: BLE001, S110 - a decision stands, whoever fails to write it down
                 pass
-
-    def _current(self) -> int:
-        """The number of the keys, policy and standing in force."""
-        keys = self._keys.generation
-        if keys != self._keys_seen:
-            self._keys_seen = keys
-            self._verify_anew()
-        return self._generation
 
     def _verify_anew(self) -> None:
         """Believe no verdict reached so far."""

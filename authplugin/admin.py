@@ -183,18 +183,22 @@ class AdminListener:
             if not self._free.acquire(blocking=False):
                 connection.close()
                 continue
-            threading.Thread(target=self._serve, args=(connection,), name="admin", daemon=True).start()
+            threading.Thread(target=self._run_one, args=(connection,), name="admin", daemon=True).start()
 
-    def _serve(self, connection: socket.socket) -> None:
+    def serve(self, connection: socket.socket) -> None:
+        """Answer one connection and close it."""
+        with connection, contextlib.suppress(OSError):  # too slow, or gone
+            status, body = self._reply(connection)
+            connection.settimeout(self._patience)
+            head = (
+                f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: application/json\r\n"
+                f"Content-Length: {len(body)}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n"
+            )
+            connection.sendall(head.encode() + body)
+
+    def _run_one(self, connection: socket.socket) -> None:
         try:
-            with connection, contextlib.suppress(OSError):
-                status, body = self._reply(connection)
-                connection.settimeout(self._patience)
-                head = (
-                    f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: application/json\r\n"
-                    f"Content-Length: {len(body)}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n"
-                )
-                connection.sendall(head.encode() + body)
+            self.serve(connection)
         finally:
             self._free.release()
 
@@ -219,7 +223,8 @@ class AdminListener:
             received += self._receive(connection, deadline)
         head, _, body = received.partition(b"\r\n\r\n")
         method, target, headers = _parse_head(head)
-        if self._secret is not None and not self._secret.matches(headers.get("authorization", b"")[7:]):
+        scheme, _, shown = headers.get("authorization", b"").partition(b" ")
+        if self._secret is not None and (scheme != b"Bearer" or not self._secret.matches(shown)):
             raise AdminError(HTTPStatus.UNAUTHORIZED, "show the secret as Authorization: Bearer")
         length = headers.get("content-length", b"0")
         if "transfer-encoding" in headers or not length.isdigit() or int(length) > MAX_BODY:

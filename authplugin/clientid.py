@@ -35,5 +35,7 @@ def _fits_client_id(client_id: str, grant: Grant, issuer: IssuerPolicy, policy: 
     name, colon, suffix = client_id.partition(":")
     if issuer.names_asset(name, grant.asset_id):
         return bool(suffix) or not colon
-    # A device chooses its own id: even where it may be a client id, it must not be another asset's.
-    return issuer.did_as_client_id and client_id == grant.device_id and not policy.could_be_asset(name)
+    # A device chooses its own id: even where it may be a client id, it must not be another asset's, nor
+    # the name of a service account, by which its clients are called as well.
+    taken = name in policy.service_accounts or policy.could_be_asset(name)
+    return issuer.did_as_client_id and client_id == grant.device_id and not taken

@@ -10,8 +10,7 @@ put their token there, and client ids are cut for the same reason.
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
-from itertools import repeat
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -107,13 +106,15 @@ class Audit:
         self._draw = draw
         self._queue: deque[Line] = deque()
         self._put = self._queue.append
-        # Written by the thread that decides alone, and what follows by whoever writes: no lock between.
+        # Each written by one thread alone: the first by the one that decides, the others by the writer.
         self._overflowed = 0
         self._lost = 0
         self._told = 0
+        # Of the second that runs: refusals so far, and those of them that are only counted.
         self._second = 0
         self._refused = 0
         self._sums: dict[tuple[str, str], int] = {}
+        self._turning = threading.Lock()
         self._error = ""
         self._writing = threading.Lock()
         self._woken = threading.Event()
@@ -136,50 +137,54 @@ class Audit:
             if self._sample < 1.0 and self._draw() >= self._sample:
                 return
             grant = decision.grant
+            terms = grant.terms
             possession = decision.possession
-            line = Line(
-                int(self._now() * 1000.0),
-                "connect",
-                "allowed",
-                "",
-                "",
-                grant.asset_id,
-                grant.device_id,
-                grant.issuer,
-                grant.kid,
-                grant.digest[:8].hex(),
-                "" if possession is _NOT_SHOWN else possession,
-                connect.client_id[:_SHOWN],
-                connect.address,
-                "",
-                int(seconds * 1e6),
+            self._wait(
+                Line(
+                    int(self._now() * 1000.0),
+                    "connect",
+                    "allowed",
+                    "",
+                    "",
+                    grant.asset_id,
+                    grant.device_id,
+                    terms.issuer,
+                    terms.kid,
+                    grant.digest[:8].hex(),
+                    "" if possession is _NOT_SHOWN else possession,
+                    connect.client_id[:_SHOWN],
+                    connect.address,
+                    "",
+                    int(seconds * 1e6),
+                )
             )
-        else:
-            known = decision.grant
-            line = Line(
-                int(self._now() * 1000.0),
+            return
+        now = self._now()
+        if self._is_one_of_many(now, "connect", decision.reason):
+            return
+        self._wait(
+            Line(
+                int(now * 1000.0),
                 "connect",
                 "refused",
                 decision.reason,
                 decision.detail,
-                "" if known is None else known.asset_id,
-                "" if known is None else known.device_id,
-                "" if known is None else known.issuer,
-                "" if known is None else known.kid,
-                "" if known is None else known.token_digest,
                 client=connect.client_id[:_SHOWN],
                 address=connect.address,
                 us=int(seconds * 1e6),
             )
-        self._wait(line)
+        )
 
     def authorized(self, grant: Grant, action: Action, topic: str, decision: Decision) -> None:
         """Note a refused topic."""
         if isinstance(decision, Allow):
             return
+        now = self._now()
+        if self._is_one_of_many(now, action, decision.reason):
+            return
         self._wait(
             Line(
-                int(self._now() * 1000.0),
+                int(now * 1000.0),
                 action,
                 "refused",
                 decision.reason,
@@ -250,11 +255,11 @@ class Audit:
             self._flush(last=last)
 
     def _flush(self, *, last: bool) -> None:
-        queue = self._queue
-        lines = [take() for take in repeat(queue.popleft, len(queue))]
-        lines = self._summed(lines)
-        if self._sums and (last or int(self._now()) > self._second):
-            lines += self._take_sums()
+        # A second that nobody was refused after is summed up here, once nobody can be adding to it.
+        if self._sums and (last or int(self._now()) > self._second + 1):
+            self._turn(self._second)
+        take = self._queue.popleft
+        lines = [take() for _ in range(len(self._queue))]
         untold = self.dropped - self._told
         if untold:
             lines.insert(0, Line(int(self._now() * 1000), "dropped", count=untold))
@@ -283,31 +288,28 @@ class Audit:
         if waiting == WAKE:
             self._woken.set()
 
-    def _summed(self, lines: list[Line]) -> list[Line]:
-        """The lines, less the refusals beyond what one second may write."""
-        kept: list[Line] = []
-        for line in lines:
-            if line.outcome == "allowed":
-                kept.append(line)
-                continue
-            second = line.ts // 1000
-            if second != self._second:
-                kept += self._take_sums()
-                self._second = second
-                self._refused = 0
-            self._refused += 1
-            if self._refused <= REFUSED_PER_SECOND:
-                kept.append(line)
-            else:
-                kind = (line.event, line.reason)
-                self._sums[kind] = self._sums.get(kind, 0) + 1
-        return kept
+    def _is_one_of_many(self, now: float, event: str, reason: str) -> bool:
+        """Whether a refusal is only counted, because its second has seen enough of them."""
+        second = int(now)
+        if second != self._second:
+            self._turn(second)
+        self._refused += 1
+        if self._refused <= REFUSED_PER_SECOND:
+            return False
+        sums = self._sums
+        kind = (event, reason)
+        sums[kind] = sums.get(kind, 0) + 1
+        return True
 
-    def _take_sums(self) -> Iterable[Line]:
-        """One line a reason for what was summed."""
-        sums, self._sums = self._sums, {}
-        ts = self._second * 1000 + 999
-        return [Line(ts, event, "refused", reason, count=count) for (event, reason), count in sums.items()]
+    def _turn(self, second: int) -> None:
+        """Begin another second; the sums of the one before become lines, one a reason."""
+        with self._turning:
+            sums, self._sums = self._sums, {}
+            ts = self._second * 1000 + 999
+            self._second = second
+            self._refused = 0
+        for (event, reason), count in sums.items():
+            self._wait(Line(ts, event, "refused", reason, count=count))
 
     def _run(self) -> None:
         while not self._stopping:

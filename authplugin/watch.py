@@ -108,8 +108,11 @@ class WatchedFile(Generic[T]):
         if status.st_mode & stat.S_IWOTH:
             raise self._refusal("a file that anyone may write", "mode 0644 or stricter")
         result = self._parse(text, str(self.path))
+        return functools.partial(self._put_in_force, result, now)
+
+    def _put_in_force(self, result: T, now: float) -> None:
+        self._adopt(result)
         self.good, self.read_at, self.entries = True, now, self._count(result)
-        return functools.partial(self._adopt, result)
 
     def _look(self) -> tuple[int, ...] | None:
         try:
@@ -205,7 +208,7 @@ class Watch:
         else:
             if file.quiet:
                 return
-            _LOG.info("read %s: %d entries in force", file.path, file.entries)
+            _LOG.info("read %s", file.path)
 
     def _put_in_force(self, work: Callable[[], None]) -> None:
         """Do it, unless another watch has taken over meanwhile."""

@@ -66,6 +66,8 @@ class Throttle:
         # Both in the order of their last failure or success: what goes first matters least.
         self._strange: OrderedDict[bytes, float] = OrderedDict()
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
+        # One decision asks twice about one address.
+        self._last = ("", network(""))
         self.refused = 0
 
     def __len__(self) -> int:
@@ -73,7 +75,7 @@ class Throttle:
 
     def admits(self, address: str) -> bool:
         """Whether a token that is not known to be good may be judged for this address."""
-        key = network(address)
+        key = self._network(address)
         now = self._monotonic()
         limits = self._limits
         known = self._find(key, now)
@@ -90,7 +92,7 @@ class Throttle:
         """A token was judged and refused: the address owes one more, unless that is nobody's debt."""
         if reason in NO_DEBT:
             return
-        key = network(address)
+        key = self._network(address)
         now = self._monotonic()
         known = self._find(key, now)
         if known is not None:
@@ -111,7 +113,7 @@ class Throttle:
         self._know(address)
 
     def _know(self, address: str) -> _Known:
-        key = network(address)
+        key = self._network(address)
         now = self._monotonic()
         known = self._known.get(key)
         if known is None:
@@ -124,6 +126,13 @@ class Throttle:
             known.paid = max(known.paid, now)
         known.until = now + self._limits.known_s
         return known
+
+    def _network(self, address: str) -> bytes:
+        last, key = self._last
+        if address is not last:
+            key = network(address)
+            self._last = (address, key)
+        return key
 
     def _find(self, key: bytes, now: float) -> _Known | None:
         known = self._known.get(key)

@@ -1,0 +1,241 @@
+"""Each limit at its border, the last that fits and the first that does not; values that stay as made."""
+
+import json
+
+import msgspec
+import pytest
+
+from authplugin.errors import Reason, Refused
+from authplugin.jose.claims import ClaimNames, check_claims, parse_claims
+from authplugin.jose.compact import parse_header, split
+from authplugin.jose.identity import is_asset_id, is_device_id
+from authplugin.jose.jwk import Unfit, UnfitKeyError, admit, admit_set
+from authplugin.testing.mint import base64url
+from tests.support.mints import CLOCK, mint
+from tests.support.weakkeys import modulus, rsa_jwk, small_key
+
+RS256 = frozenset({"RS256"})
+NOW = CLOCK.now()
+
+
+def reason_of(*arguments: object, of: object) -> Reason | None:
+    assert callable(of)
+    try:
+        of(*arguments)
+    except Refused as refused:
+        return refused.reason
+    return None
+
+
+@pytest.mark.parametrize(("length", "reason"), [(8192, None), (8193, Reason.TOO_LONG)])
+def test_token_has_at_most_8192_bytes(length: int, reason: Reason | None) -> None:
+    token = b"e30." + b"A" * 4096 + b"." + b"A" * (length - 4101)
+    assert len(token) == length
+    assert reason_of(token, of=split) is reason
+
+
+def header(length: int) -> bytes:
+    start = b'{"alg":"RS256","kid":"Assets","x":"'
+    return start + b"x" * (length - len(start) - 2) + b'"}'
+
+
+@pytest.mark.parametrize(("length", "reason"), [(1024, None), (1025, Reason.MALFORMED)])
+def test_header_has_at_most_1024_bytes(length: int, reason: Reason | None) -> None:
+    assert len(header(length)) == length
+    assert reason_of(header(length), RS256, of=parse_header) is reason
+
+
+@pytest.mark.parametrize(("length", "reason"), [(1, None), (256, None), (257, Reason.KID_INVALID)])
+def test_kid_has_at_most_256_characters(length: int, reason: Reason | None) -> None:
+    raw = json.dumps({"alg": "RS256", "kid": "k" * length}).encode()
+    assert reason_of(raw, RS256, of=parse_header) is reason
+
+
+@pytest.mark.parametrize(("count", "reason"), [(32, None), (33, Reason.CLAIMS_MALFORMED)])
+def test_token_has_at_most_32_audiences(count: int, reason: Reason | None) -> None:
+    payload = json.dumps(mint().claims(aud=["a"] * count)).encode()
+    assert reason_of(payload, of=parse_claims) is reason
+
+
+@pytest.mark.parametrize("name", ["exp", "nbf", "iat"])
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("0", None),
+        ("0.0", None),
+        ("0.5", None),
+        ("9007199254740991", None),
+        ("9007199254740991.0", None),
+        ("-1", Reason.CLAIMS_MALFORMED),
+        ("-0.5", Reason.CLAIMS_MALFORMED),
+        ("9007199254740992", Reason.CLAIMS_MALFORMED),
+        ("9007199254740992.0", Reason.CLAIMS_MALFORMED),
+    ],
+)
+def test_time_is_from_zero_to_the_last_second_a_double_holds(
+    name: str, text: str, reason: Reason | None
+) -> None:
+    others = {claim: value for claim, value in mint().claims().items() if claim != name}
+    payload = json.dumps(others)[:-1] + f', "{name}": {text}}}'
+    assert reason_of(payload.encode(), of=parse_claims) is reason
+
+
+@pytest.mark.parametrize(
+    ("changes", "max_age", "reason"),
+    [
+        ({"exp": NOW - 29.5}, None, None),
+        ({"exp": NOW - 30}, None, Reason.EXPIRED),
+        ({"nbf": NOW + 30}, None, None),
+        ({"nbf": NOW + 30.5}, None, Reason.NOT_YET_VALID),
+        ({"iat": NOW + 30}, None, None),
+        ({"iat": NOW + 30.5}, None, Reason.NOT_YET_VALID),
+        ({"iat": NOW + 30.5, "nbf": None}, None, Reason.NOT_YET_VALID),
+        ({"nbf": NOW + 30.5, "iat": NOW}, None, Reason.NOT_YET_VALID),
+        ({"nbf": None, "iat": None}, None, None),
+        ({"nbf": None, "iat": None}, 60.0, Reason.CLAIMS_MALFORMED),
+        ({"iat": NOW - 89.5, "nbf": NOW - 500}, 60.0, None),
+        ({"iat": NOW - 90, "nbf": NOW}, 60.0, Reason.EXPIRED),
+        ({"nbf": NOW - 89.5}, 60.0, None),
+        ({"nbf": NOW - 90}, 60.0, Reason.EXPIRED),
+        ({"iat": 0, "nbf": NOW}, 60.0, Reason.EXPIRED),
+    ],
+)
+def test_time_is_judged_to_the_second(
+    changes: dict[str, object], max_age: float | None, reason: Reason | None
+) -> None:
+    claims = parse_claims(json.dumps(mint().claims(**changes)).encode())
+
+    def judge() -> None:
+        check_claims(claims, audiences={mint().audience}, now=NOW, max_age=max_age)
+
+    assert reason_of(of=judge) is reason
+
+
+def test_refusal_says_by_how_much_the_time_is_wrong() -> None:
+    for changes, max_age, said in (
+        ({"exp": NOW - 90}, None, "expired 90 s ago"),
+        ({"nbf": NOW + 90}, None, "valid in 90 s"),
+        ({"iat": NOW - 120}, 60.0, "issued 120 s ago, at most 60 s"),
+    ):
+        claims = parse_claims(json.dumps(mint().claims(**changes)).encode())
+        with pytest.raises(Refused) as refused:
+            check_claims(claims, audiences={mint().audience}, now=NOW, max_age=max_age)
+        assert said in refused.value.detail
+
+
+@pytest.mark.parametrize(("value", "fits"), [("", False), ("a", True), ("a" * 64, True), ("a" * 65, False)])
+def test_asset_id_has_1_to_64_characters(value: str, *, fits: bool) -> None:
+    assert is_asset_id(value) is fits
+
+
+@pytest.mark.parametrize(("value", "fits"), [("", False), ("é", True), ("a" * 128, True), ("a" * 129, False)])
+def test_device_id_has_1_to_128_characters(value: str, *, fits: bool) -> None:
+    assert is_device_id(value) is fits
+
+
+def odd_modulus(bits: int) -> int:
+    """A number of that many bits that no weakness shows in; nobody knows its factors."""
+    seed = modulus(small_key())
+    number: int = pow(seed, 40) % (1 << (bits - 1)) | 1 << (bits - 1) | 1
+    while True:
+        try:
+            admit(rsa_jwk(number), RS256)
+        except UnfitKeyError as unfit:
+            if unfit.why is not Unfit.MODULUS_WEAK:
+                return number
+        else:
+            return number
+        number += 2
+
+
+@pytest.mark.parametrize("bits", [2048, 2049, 8191, 8192])
+def test_modulus_within_the_borders_is_admitted(bits: int) -> None:
+    number = odd_modulus(bits)
+    assert number.bit_length() == bits
+    assert admit(rsa_jwk(number), RS256).bits == bits
+
+
+@pytest.mark.parametrize("bits", [2047, 8193])
+def test_modulus_beyond_the_borders_is_left_out(bits: int) -> None:
+    with pytest.raises(UnfitKeyError) as unfit:
+        admit(rsa_jwk(odd_modulus(bits)), RS256)
+    assert unfit.value.why is Unfit.MODULUS_SIZE
+    assert f"{bits} bits" in str(unfit.value)
+
+
+@pytest.mark.parametrize("e", [65537, 65539, 2**32 + 1, 2**64 - 1])
+def test_exponent_within_the_borders_is_admitted(e: int) -> None:
+    assert admit(rsa_jwk(odd_modulus(2048), e), RS256).algorithm == "RS256"
+
+
+def test_signature_of_a_modulus_of_odd_length_has_as_many_bytes_as_hold_it() -> None:
+    key = admit(rsa_jwk(odd_modulus(2049)), RS256)
+    for length in (256, 257, 258):
+        assert not key.holds(b"", bytes(length))
+
+
+@pytest.mark.parametrize("factor", [3, 5, 7, 743, 751])
+def test_modulus_with_a_factor_below_752_is_left_out(factor: int) -> None:
+    number = odd_modulus(2048)
+    number -= number % (2 * factor) - factor
+    with pytest.raises(UnfitKeyError) as unfit:
+        admit(rsa_jwk(number), RS256)
+    assert unfit.value.why is Unfit.MODULUS_WEAK
+
+
+def test_left_out_keys_say_where_they_stood_and_what_was_found() -> None:
+    fit = mint().jwk()
+    twins = [{**fit, "kid": "Twin"}, {**fit, "kid": "Twin"}]
+    admission = admit_set({"keys": [*twins, {**fit, "use": "enc", "kid": "Enc"}, "text", fit]}, RS256)
+    assert [(out.position, out.kid, out.why) for out in admission.left_out] == [
+        (0, "Twin", Unfit.KID_DUPLICATE),
+        (1, "Twin", Unfit.KID_DUPLICATE),
+        (2, "Enc", Unfit.USE_NOT_SIGNATURE),
+        (3, None, Unfit.MALFORMED),
+    ]
+    assert "another key" in admission.left_out[0].detail
+    assert list(admission.keys) == ["Assets"]
+
+
+def test_values_cannot_be_changed_once_made() -> None:
+    token = mint().mint()
+    compact = split(token)
+    values: list[tuple[object, str]] = [
+        (compact, "payload"),
+        (parse_header(compact.header, RS256), "alg"),
+        (parse_claims(compact.payload), "exp"),
+        (ClaimNames(), "asset"),
+        (admit_set({"keys": ["x"]}, RS256), "keys"),
+        (admit_set({"keys": ["x"]}, RS256).left_out[0], "kid"),
+    ]
+    for value, name in values:
+        with pytest.raises(AttributeError, match="immutable"):
+            setattr(value, name, None)
+    keys = admit_set(mint().jwks(), RS256).keys
+    with pytest.raises(TypeError):
+        keys["x"] = None  # type: ignore[index] # not possible, as is asked
+    with pytest.raises(AttributeError):
+        next(iter(keys.values())).anything = 1  # type: ignore[attr-defined] # as above
+
+
+def test_names_of_claims_are_only_those_that_are_known() -> None:
+    with pytest.raises(msgspec.ValidationError, match="unknown field"):
+        msgspec.convert({"asset": "a", "devise": "b"}, ClaimNames)
+
+
+def test_parts_show_their_sizes_only() -> None:
+    compact = split(mint().mint())
+    sizes = (len(compact.header), len(compact.payload), len(compact.signature))
+    assert repr(compact) == "Compact({} + {} + {} bytes)".format(*sizes)
+
+
+def test_key_shows_its_name_and_never_its_material() -> None:
+    key = admit(mint().jwk(), RS256)
+    assert repr(key) == f"VerifyingKey('Assets', RS256, 2048 bits, {key.thumbprint})"
+
+
+@pytest.mark.parametrize("tail", [b"A", b"AAAAA"])
+def test_a_letter_over_four_holds_no_byte(tail: bytes) -> None:
+    head = base64url(b"{}")
+    for parts in ((tail, head, head), (head, tail, head), (head, head, tail)):
+        assert reason_of(b".".join(parts), of=split) is Reason.MALFORMED

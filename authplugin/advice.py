@@ -27,7 +27,7 @@ ADVICE: Mapping[Reason, Advice] = {
     ),
     Reason.HEADER_NOT_ALLOWED: Advice(
         "The header brings a key, a rule or a type that a token may not bring.",
-        "Look for an attack; asset tokens have `alg`, `kid` and `typ` only.",
+        "Look for an attack; asset tokens have `alg`, `kid` and `typ` only, `typ` as in `token_types`.",
     ),
     Reason.KID_INVALID: Advice(
         "`kid` is missing or no plain name of a key.", "Look for an attack; asset tokens name their key."
@@ -49,7 +49,8 @@ ADVICE: Mapping[Reason, Advice] = {
         "Look for an attack or for a token cut on its way.",
     ),
     Reason.CLAIMS_MALFORMED: Advice(
-        "A claim has a wrong form, or two readings.", "Have the issuer write claims as the protocol says."
+        "A claim has a wrong form or two readings, an attribute is no topic level, or `cnf` is not readable.",
+        "Have the issuer write claims as the protocol says.",
     ),
     Reason.EXP_MISSING: Advice("The token would never end.", "Have the issuer set a validity."),
     Reason.EXPIRED: Advice(
@@ -62,7 +63,8 @@ ADVICE: Mapping[Reason, Advice] = {
         "Set the same audience in the issuer's application and in `audiences`.",
     ),
     Reason.NOT_ASSET_TOKEN: Advice(
-        "The same key signed another kind of token: an ID or access token.", "Exchange it for an asset token."
+        "The same key signed another kind of token: an ID or access token, or one without a required claim.",
+        "Exchange it for an asset token; of other issuers see `required_claims` and `allowed_claims`.",
     ),
     Reason.ASSET_MISSING: Advice(
         "The token names no asset.", "Register the device with an asset, or set `asset_claim`."
@@ -75,16 +77,18 @@ ADVICE: Mapping[Reason, Advice] = {
         "Set the issuer's `id_form`; rename the service account.",
     ),
     Reason.ASSET_UNKNOWN: Advice(
-        "The asset is not provisioned.", "Add it to the list of provisioned assets."
+        "The asset is not provisioned.", "Add it to the issuer's `provisioned_file`."
     ),
     Reason.FOREIGN_ASSET: Advice(
         "The issuer does not speak for this asset.", "Look for an attack; else widen the issuer's `assets`."
     ),
     Reason.REVOKED: Advice(
-        "The token, device, asset, key or issuer is revoked.", "Register the device anew."
+        "The token, device, asset, key or issuer is revoked.",
+        "Register the device anew; `authplugin unrevoke` takes a revocation back.",
     ),
     Reason.QUARANTINED: Advice(
-        "Two clients were seen with one identity.", "Find the copy, revoke it, release the asset."
+        "Two clients were seen with one identity, or an administrator says so.",
+        "Find the copy, revoke it, then `authplugin release` the asset.",
     ),
     Reason.THROTTLED: Advice("Too many bad attempts came from this address.", "Wait; find who sends them."),
     Reason.CLIENT_ID_MISMATCH: Advice(
@@ -95,10 +99,12 @@ ADVICE: Mapping[Reason, Advice] = {
         "The MQTT user name is neither empty, the asset id nor the device id.", "Leave the user name empty."
     ),
     Reason.POSSESSION_REQUIRED: Advice(
-        "The device must prove that it holds its key, and did not.", "Use a client that can."
+        "The device must prove that it holds its key, and did not.",
+        "Have it show a TLS client certificate or use method `ace`; or relax the issuer's `possession`.",
     ),
     Reason.POSSESSION_FAILED: Advice(
-        "The proof is not by the key that the token is bound to.", "Look for a copied token."
+        "The proof is not by the key that the token is bound to, is late, or is not in its form.",
+        "Look for a copied token; else see what the token's `cnf` names.",
     ),
     Reason.TOPIC_DENIED: Advice(
         "The topic is not one of the asset's.",

@@ -32,8 +32,7 @@ _REASONS = """\
 # Reasons to refuse
 
 One word each: it is the log's field, the metric's label and the event's reason. `authplugin explain` shows which
-check of a token refuses, why, and what to do. Reserved, and never said by this version: `asset_unknown`, `revoked`,
-`quarantined`, `throttled`, `possession_required`, `possession_failed`.
+check of a token refuses, why, and what to do.
 
 | reason | means | what to do |
 | --- | --- | --- |

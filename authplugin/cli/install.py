@@ -237,8 +237,20 @@ def _check_readable(places: "Places", interpreter: "Interpreter", plan: "Plan") 
     """Check what the broker's user must read, and the self-test does not."""
     from authplugin.brokers.mosquitto.build import unreadable  # noqa: PLC0415 - as above
 
+    listener = plan.listener
+    pair = (listener.certificate, listener.key) if listener is not None else ()
+    tls = [path for path in pair if path is not None]
+    for path in tls:
+        if not path.is_file():
+            raise InstallError(
+                f"{path}: found no file, expected the listener's certificate chain and key (PEM)"
+            )
     if plan.user is None:
         return
+    for path in unreadable(tls, plan.user):
+        raise InstallError(
+            f"{path}: the broker reads certificate and key as user {plan.user}, who may not enter or read it"
+        )
     needed = [interpreter.libpython, interpreter.home / "lib", interpreter.site, places.stanza.parent]
     needed += [path for path in (places.library, places.config, plan.acl_file.parent) if path.exists()]
     for path in unreadable(needed, plan.user):

@@ -1,10 +1,11 @@
-"""The units for systemd say only what the processor understands."""
+"""The units for systemd say only what the programs understand."""
 
 import re
 from pathlib import Path
 
 import pytest
 
+from authplugin.brokers.mosquitto.stanza import MAX_CONNECTIONS
 from processor.settings import load
 
 UNITS = sorted((Path(__file__).parents[2] / "deploy" / "systemd").glob("*.service"))
@@ -16,6 +17,12 @@ def test_each_long_running_program_has_its_unit() -> None:
         for unit in UNITS
     }
     assert {found and found[1] for found in commands} == {"bridge", "worker"}
+
+
+def test_the_brokers_unit_lets_as_many_connect_as_its_listener() -> None:
+    addition = (UNITS[0].parent / "mosquitto.service.d" / "assetgate.conf").read_text()
+    (descriptors,) = re.findall(r"^LimitNOFILE=(\d+)$", addition, re.MULTILINE)
+    assert int(descriptors) > MAX_CONNECTIONS
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)

@@ -15,7 +15,7 @@ from authplugin.policy import ServiceAccount
 from authplugin.topics.template import Template, Templates
 
 _HEADER = """\
-# Written by `authplugin mosquitto build` from the topic templates and service accounts of the gate.
+# Written by `authplugin mosquitto install` from the topic templates and service accounts of the gate.
 # Change them there and write this file anew: the broker does not start when the two disagree.
 # %u is the asset id: the plugin sets it as user name once the client's token holds.
 """
@@ -79,7 +79,7 @@ def check_acl(text: str, file: str, expected: Iterable[str]) -> None:
                 found=rule,
                 expected=wanted[position]
                 if position < len(wanted)
-                else "the end (write it anew: authplugin mosquitto build)",
+                else "the end (write it anew: authplugin mosquitto install)",
             )
     if len(found) < len(wanted):
         raise ConfigurationError(
@@ -87,7 +87,7 @@ def check_acl(text: str, file: str, expected: Iterable[str]) -> None:
             line=None,
             key="acl_file",
             found="the end of the file",
-            expected=f"{wanted[len(found)]} (write it anew: authplugin mosquitto build)",
+            expected=f"{wanted[len(found)]} (write it anew: authplugin mosquitto install)",
         )
 
 

@@ -64,7 +64,7 @@ class BrokerConfiguration(msgspec.Struct, frozen=True):
                 line=None,
                 key=key,
                 found="no such line",
-                expected=f"{key} FILE, as `authplugin mosquitto build` prints it",
+                expected=f"{key} FILE, as `authplugin mosquitto install` writes it",
             )
         path = Path(line.value)
         if path in self.planned:

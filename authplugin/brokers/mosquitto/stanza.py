@@ -49,7 +49,7 @@ def write_stanza(
     """
     groups: list[tuple[str, list[tuple[str, str]]]] = [
         (
-            "The gate. Written by `authplugin mosquitto build`; goes before the first listener, once.",
+            "The gate. Written by `authplugin mosquitto`; goes before the first listener, once.",
             [
                 ("per_listener_settings", "false"),
                 ("plugin", str(plugin.absolute())),

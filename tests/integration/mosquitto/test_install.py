@@ -252,6 +252,12 @@ def test_a_line_of_the_brokers_own_that_stands_against_the_gate_is_named(
     assert says in said
 
 
+def test_a_certificate_that_is_not_there_is_named(host: Host) -> None:
+    assert "--certfile and --keyfile go together" in host.refuse("--certfile", "/nowhere/chain.pem")
+    said = host.refuse("--certfile", "/nowhere/chain.pem", "--keyfile", "/nowhere/key.pem")
+    assert "/nowhere/chain.pem: found no file" in said
+
+
 def test_a_broker_that_would_not_read_our_file_or_keep_its_queues_is_named(host: Host) -> None:
     written = host.broker.file.read_text()
     host.broker.file.write_text(written.replace("include_dir", "# include_dir"))

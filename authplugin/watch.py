@@ -1,6 +1,6 @@
 """Watches files that change what is let in, and reads them off the path of requests.
 
-A thread looks at each file's stat five times a second and reads it when that changed. What a file
+A thread looks at each file's stat ten times a second and reads it when that changed. What a file
 says is compiled here and handed over whole. A file that is wrong is refused whole: what was in force
 stays, the log says which line, a metric says so until it is right. A file that vanishes takes nothing
 back. Write a new file beside the old one and rename it: then nobody ever reads half of it.
@@ -21,7 +21,7 @@ from authplugin.clock import Clock
 from authplugin.errors import ConfigurationError, ConfigurationErrors, KeySetError
 from authplugin.keys.source import read_regular
 
-INTERVAL_SECONDS = 0.2
+INTERVAL_SECONDS = 0.1
 """Between looks; with a door that asks once a second what is due, a session is gone about then."""
 
 _LOG = logging.getLogger(__name__)

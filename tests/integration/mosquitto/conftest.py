@@ -171,7 +171,7 @@ port = {metrics_port}
     )
     policy = load(files.config, {}).policy
     files.acl.write_text(write_acl(policy.topics, policy.service_accounts))
-    write_passwords(files.passwords, [(SERVICE, SERVICE_PASSWORD)])
+    write_passwords(files.passwords, [(name, SERVICE_PASSWORD) for name in policy.service_accounts])
 
 
 @pytest.fixture

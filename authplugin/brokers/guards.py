@@ -20,7 +20,7 @@ from authplugin.revocation import MAX_BYTES as MAX_REVOCATIONS
 from authplugin.revocation import parse_revocations
 from authplugin.sessions import Sessions
 from authplugin.settings import GateSettings
-from authplugin.settings.tables import IssuerTable
+from authplugin.settings.issuers import IssuerTable
 from authplugin.throttle import Limits, Throttle
 from authplugin.watch import Watch, WatchedFile, WatchState
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from authplugin.settings.file import ConfigFile, read_text, shown
-from authplugin.settings.tables import Table, Text
+from authplugin.settings.table import Table, Text
 
 PREFIX = "AUTHPLUGIN"
 SECRET_VARIABLE = "AUTHPLUGIN_ISSUER__CLIENT_SECRET"  # noqa: S105 - the variable's name

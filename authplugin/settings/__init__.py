@@ -10,7 +10,8 @@ from authplugin.keys.schedule import FILE_TIMING, Timing
 from authplugin.policy import Policy
 from authplugin.settings.compiler import compile_policy, key_url
 from authplugin.settings.file import ConfigFile, read_text
-from authplugin.settings.tables import GateSettings, IssuerTable
+from authplugin.settings.issuers import IssuerTable
+from authplugin.settings.tables import GateSettings
 
 __all__ = ["GateSettings", "IssuerTable", "Loaded", "key_timing", "key_url", "load", "parse"]
 

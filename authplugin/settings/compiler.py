@@ -16,7 +16,8 @@ from authplugin.policy import (
     PossessionPolicy,
     ServiceAccount,
 )
-from authplugin.settings.tables import AssetsTable, GateSettings, IssuerTable, ServiceAccountTable
+from authplugin.settings.issuers import AssetsTable, IssuerTable
+from authplugin.settings.tables import GateSettings, ServiceAccountTable
 from authplugin.topics.containment import overlaps
 from authplugin.topics.grammar import check_filter
 from authplugin.topics.template import Template, Templates, check_apart, compile_template

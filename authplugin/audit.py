@@ -169,6 +169,7 @@ class Audit:
                 "refused",
                 decision.reason,
                 decision.detail,
+                *(_NOBODY if decision.grant is None else _who(decision.grant)),
                 client=connect.client_id[:_SHOWN],
                 address=connect.address,
                 us=int(seconds * 1e6),
@@ -217,18 +218,13 @@ class Audit:
         self._wait(self._about(finding.session, "clone", reason, told))
 
     def _about(self, session: Session, event: str, reason: str, detail: str) -> Line:
-        grant = session.grant
         return Line(
             int(self._now() * 1000.0),
             event,
             "",
             reason,
             detail,
-            grant.asset_id,
-            grant.device_id,
-            grant.issuer,
-            grant.kid,
-            grant.token_digest,
+            *_who(session.grant),
             client=session.client_id[:_SHOWN],
             address=session.address,
         )
@@ -344,3 +340,11 @@ def _plain(line: Line) -> Line:
         if isinstance(value, str)
     }
     return msgspec.structs.replace(line, **texts)
+
+
+_NOBODY = ("", "", "", "", "")
+
+
+def _who(grant: Grant) -> tuple[str, str, str, str, str]:
+    """Asset, device, issuer, kid and digest of a verified token."""
+    return grant.asset_id, grant.device_id, grant.issuer, grant.kid, grant.token_digest

@@ -8,8 +8,10 @@ import pytest
 from authplugin import audit as audit_module
 from authplugin.audit import REFUSED_PER_SECOND, Audit
 from authplugin.auditfile import AuditFile
+from authplugin.clones import Finding, Kind
 from authplugin.errors import Reason
 from authplugin.model import Action, Allow, Connect, Deny, Possession
+from authplugin.sessions import Session
 from authplugin.testing import FakeClock
 from tests.support.gates import AID, Bench
 
@@ -201,3 +203,25 @@ def test_a_client_id_that_is_no_unicode_takes_no_line_with_it(tmp_path: Path) ->
     audit.authenticated(CONNECT, Deny(Reason.EXPIRED), 0.0)
     audit.flush()
     assert [line["client"] for line in lines(audit.path)] == ["a?b", "c"]
+
+
+def test_sessions_that_the_gate_ends_and_clones_are_lines_too(tmp_path: Path) -> None:
+    audit = make_audit(tmp_path / "audit")
+    bench = Bench()
+    session = Session(f"{AID}:x", 1, bench.grant(), 0.0, 1, "192.0.2.1")
+    audit.session_opened(session)
+    audit.session_expiring(session)
+    audit.session_ended(session, None)
+    audit.session_ended(session, Reason.REVOKED)
+    audit.clone_found(Finding(Kind.CLIENTS, session, AID, 1.0, quarantined=True))
+    audit.clone_found(Finding(Kind.KEY, session, "", 1.0, quarantined=False))
+    audit.authenticated(
+        Connect("c", None, b"x", "192.0.2.1"), Deny(Reason.REVOKED, "why", session.grant), 0.1
+    )
+    audit.flush()
+    end, clone, key, refused = lines(audit.path)
+    assert (end["event"], end["reason"], end["asset"]) == ("end", "revoked", AID)
+    assert (end["client"], end["address"]) == (f"{AID}:x", "192.0.2.1")
+    assert (clone["event"], clone["reason"], clone["detail"]) == ("clone", "quarantined", f"clients {AID}")
+    assert (key.get("reason"), key["detail"]) == (None, "key")
+    assert (refused["asset"], refused["digest"]) == (AID, session.grant.token_digest)

@@ -6,10 +6,12 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from authplugin.errors import Reason
+from authplugin.events import Events
 from authplugin.keys.cache import KeyCache
 from authplugin.metrics import Metrics
 from authplugin.model import Action, Allow, Connect, Deny
 from authplugin.sessions import Session
+from authplugin.watch import WatchState
 from tests.support.gates import AID, Bench
 
 
@@ -127,3 +129,35 @@ def test_a_connection_that_asks_nothing_is_closed_and_said_nothing_of(
     finally:
         endpoint.close()
     assert capfd.readouterr() == ("", "")
+
+
+def test_throttle_clones_events_and_watched_files_are_read_when_asked() -> None:
+    bench, metrics = Bench(), Metrics()
+    events = Events(clock=bench.clock, new_id=lambda: "1", unusable=list, capacity=1)
+    state = WatchState("revocations", good=False, age=7.0, entries=3)
+    metrics.watch_guards(throttle=bench.throttle, clones=bench.clones, events=events, states=lambda: [state])
+    grant = bench.grant()
+    bench.gate.open_session(AID, 1, grant)
+    bench.gate.open_session(f"{AID}:2", 2, grant)
+    bench.gate.quarantine(AID)
+    for reason in (Reason.EXPIRED, Reason.MALFORMED):
+        events.authenticated(Connect(AID, None, b"x", "192.0.2.1"), Deny(reason), 0.0)
+    while bench.throttle.admits("198.51.100.7"):
+        bench.throttle.failed("198.51.100.7", Reason.MALFORMED)
+    assert value(metrics, "authplugin_throttle_addresses") == 3
+    assert value(metrics, "authplugin_throttled_total") == 1
+    assert value(metrics, "authplugin_quarantined") == 1
+    assert value(metrics, "authplugin_clones_found_total", kind="clients") == 1
+    assert value(metrics, "authplugin_clones_found_total", kind="key") == 0
+    assert value(metrics, "authplugin_events_waiting") == 1
+    assert value(metrics, "authplugin_events_dropped_total") == 1
+    assert value(metrics, "authplugin_watched_file_good", file="revocations") == 0
+    assert value(metrics, "authplugin_watched_file_age_seconds", file="revocations") == 7
+    assert value(metrics, "authplugin_watched_file_entries", file="revocations") == 3
+
+
+def test_without_events_there_are_no_numbers_of_them() -> None:
+    bench, metrics = Bench(), Metrics()
+    metrics.watch_guards(throttle=bench.throttle, clones=bench.clones, events=None, states=list)
+    assert value(metrics, "authplugin_events_waiting") is None
+    assert value(metrics, "authplugin_throttled_total") == 0

@@ -75,6 +75,26 @@ def test_the_environment_can_be_all_there_is() -> None:
 
 
 MISTAKES = [
+    (
+        ISSUER + "require_provisioned = true\n",
+        "gate.toml:4: issuers[0].require_provisioned: found true without provisioned_file",
+    ),
+    (
+        ISSUER + '[admin]\nsocket = "a"\nport = 1\nsecret_file = "s"\n',
+        "gate.toml:6: admin.port: found socket as well, expected one of the two",
+    ),
+    (
+        ISSUER + "[admin]\nport = 1\n",
+        "gate.toml:4: admin.secret_file: found nothing, expected a file with the secret",
+    ),
+    (
+        ISSUER + "[clones]\nclients_per_asset = 0\n",
+        "gate.toml:5: clones.clients_per_asset: found 0, expected an integer of 1 to 64",
+    ),
+    (
+        ISSUER + "[throttle]\nper_second = 0\n",
+        "gate.toml:5: throttle.per_second: found 0, expected a number of 0.01 to 1000000.0 in 1/s",
+    ),
     ("x = 1\n" + ISSUER, "gate.toml:1: x: found an unknown name, expected one of "),
     (
         ISSUER.replace("audiences", "audience"),

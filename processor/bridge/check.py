@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from paho.mqtt.client import Client, ConnectFlags, MQTTMessage, MQTTv5
+from paho.mqtt.client import Client, ConnectFlags, MQTTMessage, MQTTv5, MQTTv311
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -64,6 +64,7 @@ class _Probe:
         self._mqtt = mqtt
         self._clock = clock
         self._where = f"{mqtt.host}:{mqtt.port}"
+        self._speaks_5 = mqtt.version == "5"
         self._answer: tuple[bool, str, Properties | None] = (False, "", None)
         self._granted: list[ReasonCode] = []
         self._messages: dict[str, bytes] = {}
@@ -75,17 +76,14 @@ class _Probe:
     def run(self) -> list[Finding]:
         """Connect, ask, disconnect without a trace."""
         client, timeout = self._client, self._mqtt.connect_timeout
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # paho left it so
-        properties.SessionExpiryInterval = self._mqtt.session_expiry
-        properties.ReceiveMaximum = self._mqtt.receive_maximum
+        asked: dict[str, Any] = {}
+        if self._speaks_5:
+            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # paho left it so
+            properties.SessionExpiryInterval = self._mqtt.session_expiry
+            properties.ReceiveMaximum = self._mqtt.receive_maximum
+            asked = {"clean_start": True, "properties": properties}
         try:
-            client.connect(
-                self._mqtt.host,
-                self._mqtt.port,
-                self._mqtt.keepalive,
-                clean_start=True,
-                properties=properties,
-            )
+            client.connect(self._mqtt.host, self._mqtt.port, self._mqtt.keepalive, **asked)
         except OSError as error:
             raise StreamError(
                 f"the broker at {self._where} does not answer ({error}): start it, or correct [mqtt]"
@@ -94,7 +92,7 @@ class _Probe:
         try:
             if not self._wait(lambda: bool(self._answer[1]), timeout):
                 raise StreamError(
-                    f"{self._where} does not answer within {timeout:g} s: is it an MQTT 5 broker?"
+                    f"{self._where} says nothing for {timeout:g} s: does it speak MQTT {self._mqtt.version}?"
                 )
             failed, reason, granted = self._answer
             if failed:
@@ -107,12 +105,14 @@ class _Probe:
             # The session expires with the connection: nothing waits for a client that does not come back.
             ending = Properties(PacketTypes.DISCONNECT)  # type: ignore[no-untyped-call] # as above
             ending.SessionExpiryInterval = 0
-            client.disconnect(properties=ending)
+            client.disconnect(properties=ending if self._speaks_5 else None)
             client.loop_stop()
 
     def _make(self) -> Client:
         mqtt = self._mqtt
-        client = Client(CallbackAPIVersion.VERSION2, f"{mqtt.client_id}-check", protocol=MQTTv5)
+        protocol = MQTTv5 if self._speaks_5 else MQTTv311
+        client = Client(CallbackAPIVersion.VERSION2, f"{mqtt.client_id}-check", protocol=protocol)
+        client.connect_timeout = mqtt.connect_timeout
         client.username_pw_set(mqtt.username, mqtt.read_password())
         if mqtt.tls:
             client.tls_set_context(
@@ -180,7 +180,10 @@ class _Probe:
     def _subscribe(self, topic: str) -> ReasonCode | None:
         self._granted.clear()
         options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE)
-        self._client.subscribe(topic, options=options)
+        if self._speaks_5:
+            self._client.subscribe(topic, options=options)
+        else:
+            self._client.subscribe(topic, qos=1)
         self._wait(lambda: bool(self._granted), self._mqtt.connect_timeout)
         return self._granted[0] if self._granted else None
 

@@ -65,6 +65,11 @@ def test_a_broker_that_is_not_there_or_knows_another_password_is_said_in_words(
     assert "does not answer" in check(plain_broker, tmp_path, 1)
 
 
+def test_a_broker_of_3_1_1_is_asked_in_its_own_words(plain_broker: PlainBroker, tmp_path: Path) -> None:
+    said = check(plain_broker, tmp_path, 1, mqtt__source="aiomqtt", mqtt__version="3.1.1")
+    assert "a heartbeat came back" in said
+
+
 def test_a_broker_config_without_check_is_a_mistake() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "processor", "bridge", "--broker-config", "x"],

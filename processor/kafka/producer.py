@@ -92,15 +92,11 @@ class SafeProducer:
 
     def post(self, record: Outgoing, done: Callable[[], None]) -> None:
         """Write a record; `done` is called in the loop when Kafka, or its dead letters, has it."""
+        topic, value, key, headers, timestamp, partition = record
+        report = partial(self._report, record, done)
         try:
             self._producer.produce(
-                record.topic,
-                record.value,
-                record.key,
-                record.partition,
-                on_delivery=partial(self._report, record, done),
-                timestamp=record.timestamp,
-                headers=cast("Any", record.headers),
+                topic, value, key, partition, report, timestamp=timestamp, headers=cast("Any", headers)
             )
         except BufferError:
             self._later(record, done)

@@ -1,14 +1,22 @@
 """A judgement told check by check: which held, which refused, which were never reached.
 
-The gate reports each check that held as it goes; the first refusal ends the line. The rows below
-are the line's order, and say which refusals belong to which check.
+`explain` runs the very line that the gate runs, past every cache. Each check that held is reported
+as it goes; the first refusal ends the line. The rows below are the line's order, and say which
+refusals belong to which check.
 """
 
+import hashlib
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
-from authplugin.errors import Reason
-from authplugin.model import Deny
+from authplugin.clientid import check_client
+from authplugin.entitlement import refuse_topic
+from authplugin.errors import Reason, Refused
+from authplugin.model import Action, Connect, Deny
+from authplugin.policy import Policy, PossessionPolicy
+from authplugin.proof import tell_possession
+from authplugin.standing import Standing
+from authplugin.verification import Keys, verify
 
 
 class Check(NamedTuple):
@@ -62,7 +70,73 @@ ON_DEMAND = frozenset({"client id", "user name", "topic"})
 """Rows of what a token does not say; told only when a person asked for them."""
 
 
-def explain(passed: Mapping[str, str], refused: Deny | None, *, asked: Collection[str]) -> list[Check]:
+class Question(NamedTuple):
+    """What is judged: a token, and what else a client would send, each None to judge none.
+
+    Attributes:
+        token: as the client sends it.
+        topic: one to publish to.
+        client_id: MQTT client identifier.
+        username: MQTT user name.
+        certificate: TLS client certificate, DER; without one it is told what the policy asks for,
+            and refused only what no client could prove.
+    """
+
+    token: bytes
+    topic: str | None = None
+    client_id: str | None = None
+    username: str | None = None
+    certificate: bytes | None = None
+
+    def __repr__(self) -> str:
+        """Never what may hold a token."""
+        return "Question()"
+
+
+def explain(question: Question, now: float, *, policy: Policy, keys: Keys, standing: Standing) -> list[Check]:
+    """Judge a token check by check.
+
+    Args:
+        question: the token and what comes with it.
+        now: seconds since the epoch.
+        policy: the policy in force.
+        keys: the issuers' keys.
+        standing: what is revoked, provisioned and quarantined.
+    """
+    asked = {"client id": question.client_id, "user name": question.username, "topic": question.topic}
+    passed: dict[str, str] = {}
+    try:
+        refused = _judge(question, now, passed, policy, keys, standing)
+    except Refused as error:
+        refused = Deny(error.reason, error.detail)
+    return list_checks(passed, refused, asked=[name for name, value in asked.items() if value is not None])
+
+
+def _judge(
+    question: Question, now: float, passed: dict[str, str], policy: Policy, keys: Keys, standing: Standing
+) -> Deny | None:
+    digest = hashlib.sha256(question.token).digest()
+    grant = verify(question.token, digest, now, policy=policy, keys=keys, passed=passed.__setitem__)
+    issuer = policy.issuers[grant.issuer]
+    standing.check(grant, issuer)
+    standing.check_quarantine(grant)
+    passed |= {"revocation": "not revoked", "quarantine": "not quarantined"}
+    passed["provisioned"] = "listed" if issuer.require_provisioned else "not asked for"
+    client_id = grant.asset_id if question.client_id is None else question.client_id
+    connect = Connect(client_id, question.username, None, "", question.certificate)
+    check_client(connect, grant, issuer, policy)
+    passed |= {"client id": client_id, "user name": question.username or "none"}
+    mode = (issuer.possession or PossessionPolicy()).mode(grant.asset_id)
+    passed["possession"] = tell_possession(mode, connect, grant)
+    if question.topic is None:
+        return None
+    refused = refuse_topic(grant, Action.PUBLISH, question.topic, issuer)
+    if refused is None:
+        passed["topic"] = question.topic
+    return refused
+
+
+def list_checks(passed: Mapping[str, str], refused: Deny | None, *, asked: Collection[str]) -> list[Check]:
     """Tell a judgement.
 
     Args:

@@ -17,7 +17,7 @@ from authplugin.clock import Clock
 from authplugin.clones import Clones
 from authplugin.entitlement import refuse_topic
 from authplugin.errors import Reason, Refused
-from authplugin.explanation import Check, explain
+from authplugin.explanation import Check, Question, explain, list_checks
 from authplugin.jose.claims import parse_claims
 from authplugin.jose.compact import MAX_TOKEN_BYTES, split
 from authplugin.model import (
@@ -33,7 +33,7 @@ from authplugin.model import (
 from authplugin.observer import Observer
 from authplugin.policy import Policy, PossessionPolicy
 from authplugin.presence import Presence
-from authplugin.proof import Challenge, ask, check_answer, read_certificate, tell_possession
+from authplugin.proof import Challenge, ask, check_answer, read_certificate
 from authplugin.provisioned import Provisioned
 from authplugin.revocation import Revocations
 from authplugin.sessions import Kick, Session, Sessions
@@ -252,50 +252,13 @@ class Gate:
         username: str | None = None,
         certificate: bytes | None = None,
     ) -> list[Check]:
-        """Judge a token check by check, and what else a client would send when it is given.
-
-        Runs the very line that `authenticate` runs, past every cache.
-
-        Args:
-            token: as the client sends it.
-            topic: one to publish to.
-            client_id: MQTT client identifier, None to judge none.
-            username: MQTT user name, None to judge none.
-            certificate: TLS client certificate, DER; without one it is told what the policy asks
-                for, and refused only what no client could prove.
-        """
-        passed: dict[str, str] = {}
-        refused: Deny | None = None
-        asked = [("client id", client_id), ("user name", username), ("topic", topic)]
+        """Judge a token check by check, and what else a client would send; see `authplugin.explanation.explain`."""
         try:
-            digest = sha256(token).digest()
-            grant = verify(
-                token,
-                digest,
-                self._now(),
-                policy=self._policy,
-                keys=self._keys,
-                passed=passed.__setitem__,
-            )
-            issuer = self._policy.issuers[grant.issuer]
-            self._standing.check(grant, issuer)
-            self._standing.check_quarantine(grant)
-            passed |= {"revocation": "not revoked", "quarantine": "not quarantined"}
-            passed["provisioned"] = "listed" if issuer.require_provisioned else "not asked for"
-            name = grant.asset_id if client_id is None else client_id
-            connect = Connect(name, username, None, "", certificate)
-            check_client(connect, grant, issuer, self._policy)
-            passed |= {"client id": name, "user name": username or "none"}
-            policy = issuer.possession or PossessionPolicy()
-            passed["possession"] = tell_possession(policy.mode(grant.asset_id), connect, grant)
-            if topic is not None:
-                refused = refuse_topic(grant, Action.PUBLISH, topic, issuer)
-                passed |= {"topic": topic} if refused is None else {}
-        except Refused as error:
-            refused = Deny(error.reason, error.detail)
+            question = Question(token, topic, client_id, username, certificate)
+            now = self._now()
+            return explain(question, now, policy=self._policy, keys=self._keys, standing=self._standing)
         except Exception as error:  # noqa: BLE001 - as above
-            refused = self._fail(error)
-        return explain(passed, refused, asked=[name for name, value in asked if value is not None])
+            return list_checks({}, self._fail(error), asked=())
 
     def open_session(
         self,

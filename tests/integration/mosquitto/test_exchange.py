@@ -135,7 +135,7 @@ def test_a_bad_token_is_refused_before_anything_is_asked(gated: Gated, bad: str)
         assert (refused.kind, refused.body[1]) == (CONNACK, NOT_AUTHORIZED)
 
 
-@pytest.mark.parametrize("data", [b"", b"\0", b"\xff\xff", b"\0\x05abc", b"\0\0", os.urandom(60)])
+@pytest.mark.parametrize("data", [b"", b"\0", b"\xff\xff", b"\0\x05abc", b"\0\0", bytes(range(60))])
 def test_authentication_data_that_is_no_token_is_refused(gated: Gated, data: bytes) -> None:
     with gated.client() as client:
         refused = client.begin(SHORT, "ace", data)

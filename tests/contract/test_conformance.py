@@ -8,7 +8,7 @@ import pytest
 
 TABLE = Path("docs/conformance.md")
 SUITE = Path("tests/integration/mosquitto")
-NAMED = re.compile(r"`(test_[a-z]+)::(test_\w+)`")
+NAMED = re.compile(r"`(test_[a-z_]+)::(test_\w+)`")
 ROWS = [
     line
     for line in TABLE.read_text().splitlines()

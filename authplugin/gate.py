@@ -252,7 +252,7 @@ class Gate:
         username: str | None = None,
         certificate: bytes | None = None,
     ) -> list[Check]:
-        """Judge a token check by check, and what else a client would send; see `authplugin.explanation.explain`."""
+        """Judge a token and what a client sends with it, check by check; see `authplugin.explanation`."""
         try:
             question = Question(token, topic, client_id, username, certificate)
             now = self._now()

@@ -1,6 +1,10 @@
 """Authentication Data of method ace, byte by byte."""
 
+import contextlib
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from authplugin.ace import (
     METHOD,
@@ -69,3 +73,13 @@ def test_a_client_signs_a_nonce_of_eight_bytes_and_nothing_else() -> None:
     for data in (b"", NONCE[:7], NONCE + b"x"):
         with pytest.raises(ValueError, match="not 8"):
             parse_challenge(data)
+
+
+@given(st.binary(max_size=80), st.booleans())
+def test_any_bytes_are_read_whole_or_refused(data: bytes, shows_key: bool) -> None:  # noqa: FBT001 - hypothesis
+    with contextlib.suppress(Refused):
+        proof = parse_proof(data, shows_key=shows_key)
+        length = len(proof.key).to_bytes(2, "big") if shows_key else b""
+        assert proof.nonce + length + proof.key + proof.signature == data
+    with contextlib.suppress(Refused):
+        assert write_token(parse_token(data)) == data

@@ -2,6 +2,8 @@
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from authplugin.ace import write_proof, write_token
 from authplugin.errors import Reason
@@ -242,3 +244,15 @@ def test_a_refused_proof_names_the_asset_that_somebody_posed_as() -> None:
         assert isinstance(decision, Deny)
         assert decision.grant is not None
         assert decision.grant.asset_id == AID
+
+
+@given(position=st.integers(0, 71), bit=st.integers(0, 7), cut=st.integers(1, 72))
+def test_no_other_answer_is_a_proof(position: int, bit: int, cut: int) -> None:
+    door, bearer = Door(REQUIRED), Bearer()
+    challenge = door.challenged(door.mint.mint(cnf={"jwk": bearer.jwk}))
+    right = bearer.answer(challenge.nonce)
+    other = bytearray(right)
+    other[position] ^= 1 << bit
+    for answer in (bytes(other), right[:-cut], right + bytes(cut), bytes(8) + right):
+        assert refused(door.gate.prove(challenge, answer)) in {"possession_failed", "throttled"}
+    assert isinstance(door.gate.prove(door.challenged(door.mint.mint(cnf={"jwk": bearer.jwk})), right), Deny)

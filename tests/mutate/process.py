@@ -9,6 +9,7 @@ import gc
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import math
 import os
 import resource
 import signal
@@ -28,6 +29,9 @@ KILLED, SURVIVED, TIMEOUT = "killed", "survived", "timeout"
 _SURVIVED_CODE, _KILLED_CODE = 0, 1
 _MEMORY_BYTES = 4 << 30
 _POLL_SECONDS = 0.002
+#: A busy machine is no reason to call a mutant endless; one that sleeps for ever is ended all the same.
+_WALL_PER_CPU = 20
+_VERDICTS = {_SURVIVED_CODE: SURVIVED, -signal.SIGXCPU: TIMEOUT}
 
 T = TypeVar("T")
 Job = tuple[T, float, Callable[[], bool]]
@@ -37,7 +41,7 @@ def judge_all(jobs: Iterable[Job[T]], *, workers: int) -> Iterator[tuple[T, str]
     """Judge mutants in forked processes.
 
     Args:
-        jobs: what is judged, seconds it may take, and what says in the fork whether the tests still pass.
+        jobs: what is judged, CPU seconds it may take, and what says in the fork whether the tests still pass.
         workers: processes at a time.
     """
     running: dict[int, tuple[T, float]] = {}
@@ -45,7 +49,7 @@ def judge_all(jobs: Iterable[Job[T]], *, workers: int) -> Iterator[tuple[T, str]
         for mutant, seconds, survives in jobs:
             while len(running) >= workers:
                 yield from _ended(running)
-            running[_fork(survives)] = (mutant, time.monotonic() + seconds)
+            running[_fork(survives, seconds)] = (mutant, time.monotonic() + _WALL_PER_CPU * seconds)
         while running:
             yield from _ended(running)
     finally:
@@ -59,8 +63,7 @@ def _ended(running: dict[int, tuple[T, float]]) -> Iterator[tuple[T, str]]:
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
             del running[pid]
-            survived = os.waitstatus_to_exitcode(status) == _SURVIVED_CODE
-            yield mutant, SURVIVED if survived else KILLED
+            yield mutant, _VERDICTS.get(os.waitstatus_to_exitcode(status), KILLED)
         elif time.monotonic() > deadline:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
@@ -69,13 +72,14 @@ def _ended(running: dict[int, tuple[T, float]]) -> Iterator[tuple[T, str]]:
     time.sleep(_POLL_SECONDS)
 
 
-def _fork(survives: Callable[[], bool]) -> int:
+def _fork(survives: Callable[[], bool], seconds: float) -> int:
     pid = os.fork()
     if pid:
         return pid
     code = _KILLED_CODE
     try:
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
+        resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(seconds), math.ceil(seconds) + 1))
         nothing = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):
             os.dup2(nothing, descriptor)

@@ -13,11 +13,9 @@ import pytest
 from tests.mutate.mutants import Mutant, apply, find_mutants
 from tests.mutate.process import SURVIVED, Job, judge_all, live_functions, pass_when_imported, swap_code
 from tests.mutate.selection import OPTIONS, Collected
-from tests.support.mints import mint
+from tests.support.corpus import published_sets
 
 EQUIVALENT = Path(__file__).parent / "equivalent.toml"
-#: Made before the forks, which inherit them: making RSA keys takes longer than most tests.
-_KEYS = (("RS256", "Assets"), ("RS256", "Stranger"), ("ES256", "Curve"), ("EdDSA", "EdDSA"))
 _FAILING = "the tests do not pass as they are; run them with pytest to see why"
 _IMPORT_SECONDS = 120.0
 _SPARE_SECONDS = 10.0
@@ -70,20 +68,12 @@ class Equivalent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def judge_package(
     package: Path, tests: Sequence[str], *, units: Collection[str] | None, workers: int
 ) -> Score:
-    """Judge every mutant of a package, or those of some of its functions.
-
-    Raises:
-        ValueError: the list of equivalent mutants names one of these modules that is not there.
-    """
+    """Judge every mutant of a package, or those of some of its functions."""
     began = time.monotonic()
-    sources = {file: file.read_text() for file in sorted(package.resolve().rglob("*.py"))}
-    found = [mutant for file, source in sources.items() for mutant in find_mutants(file, source)]
+    sources, found = _find(package)
     if units is not None:
         found = [mutant for mutant in found if mutant.unit in units]
-    left_out = _equivalent({_name(file) for file in sources}) if units is None else set()
-    left_out_but_absent = left_out - {_key(mutant) for mutant in found}
-    if left_out_but_absent:
-        raise ValueError(f"{EQUIVALENT.name} names mutants that are not there: {sorted(left_out_but_absent)}")
+    left_out = {} if units is not None else equivalents()
     judged = [mutant for mutant in found if _key(mutant) not in left_out]
     trial = _Trial(sources, tests, workers)
     at_import = [mutant for mutant in judged if mutant.unit is None]
@@ -120,8 +110,8 @@ class _Trial:
 
     def while_importing(self, mutants: Iterable[Mutant]) -> Iterator[tuple[Mutant, str]]:
         """Judge mutants of what runs while importing. The package must not be imported yet."""
-        for algorithm, kid in _KEYS:
-            mint(algorithm, kid)
+        # Forks inherit the keys that are made here; finding primes takes longer than most tests.
+        published_sets()
         # A fork whose tests fail without a mutant would kill them all.
         file, source = next(iter(self._sources.items()))
         for _, verdict in judge_all(
@@ -164,14 +154,26 @@ class _Trial:
         return mutant, _SPARE_SECONDS + _SLOWER * seconds, survives
 
 
-def _key(mutant: Mutant) -> tuple[str, str, str, str]:
-    return _name(mutant.file), mutant.unit or "", mutant.before, mutant.after
-
-
-def _equivalent(modules: Collection[str]) -> set[tuple[str, str, str, str]]:
+def equivalents() -> dict[tuple[str, str, str, str], str]:
+    """The changes that no test can see, as module, function, before and after, each with its reason."""
     listed = tomllib.loads(EQUIVALENT.read_text())["equivalent"]
     entries = msgspec.convert(listed, list[Equivalent])
-    return {(one.module, one.unit, one.before, one.after) for one in entries if one.module in modules}
+    return {(one.module, one.unit, one.before, one.after): one.reason for one in entries}
+
+
+def stale_equivalents(packages: Iterable[Path]) -> set[tuple[str, str, str, str]]:
+    """Those of `equivalents` that are no mutants of these packages any more."""
+    keys = {_key(mutant) for package in packages for mutant in _find(package)[1]}
+    return equivalents().keys() - keys
+
+
+def _find(package: Path) -> tuple[dict[Path, str], list[Mutant]]:
+    sources = {file: file.read_text() for file in sorted(package.resolve().rglob("*.py"))}
+    return sources, [mutant for file, source in sources.items() for mutant in find_mutants(file, source)]
+
+
+def _key(mutant: Mutant) -> tuple[str, str, str, str]:
+    return _name(mutant.file), mutant.unit or "", mutant.before, mutant.after
 
 
 def _name(file: Path) -> str:

@@ -1,7 +1,6 @@
 """RSA keys that nobody should publish, made once a run: finding their primes takes its time."""
 
 import math
-import secrets
 from functools import cache
 
 from cryptography.hazmat.primitives.asymmetric.rsa import (
@@ -17,6 +16,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import (
 from authplugin.testing.mint import base64url
 
 PRIMES = [p for p in range(2, 702) if all(p % q for q in range(2, math.isqrt(p) + 1))]
+#: k and a of two such primes of 1,024 bits; searching for others takes seconds.
+_FLAWED = ((0x203AF627D3BDBE, 0xA8062A5558B90D5), (0x209FAF07CE47F6, 0xDDDE526B087E5B61))
 
 
 def number(value: int, length: int | None = None) -> str:
@@ -34,21 +35,11 @@ def rsa_jwk(n: int, e: int = 65537, **changes: object) -> dict[str, object]:
 def roca_key() -> RSAPrivateKey:
     """A key made as the flawed library makes it: both primes k·M + (65537^a mod M)."""
     m = math.prod(PRIMES)
-
-    def flawed_prime() -> int:
-        while True:
-            k = secrets.randbits(1024 - m.bit_length() + 1) | 1 << (1024 - m.bit_length())
-            candidate = k * m + pow(65537, secrets.randbits(256), m)
-            if candidate.bit_length() == 1024 and candidate % 2 and _is_prime(candidate):
-                return candidate
-
-    while True:
-        p, q = flawed_prime(), flawed_prime()
-        if (p * q).bit_length() == 2048 and math.gcd(65537, (p - 1) * (q - 1)) == 1:
-            d = pow(65537, -1, (p - 1) * (q - 1))
-            public = RSAPublicNumbers(65537, p * q)
-            crt = (rsa_crt_dmp1(d, p), rsa_crt_dmq1(d, q), rsa_crt_iqmp(p, q))
-            return RSAPrivateNumbers(p, q, d, *crt, public).private_key()
+    p, q = (k * m + pow(65537, a, m) for k, a in _FLAWED)
+    d = pow(65537, -1, (p - 1) * (q - 1))
+    public = RSAPublicNumbers(65537, p * q)
+    crt = (rsa_crt_dmp1(d, p), rsa_crt_dmq1(d, q), rsa_crt_iqmp(p, q))
+    return RSAPrivateNumbers(p, q, d, *crt, public).private_key()
 
 
 @cache
@@ -66,7 +57,3 @@ def low_exponent_key() -> RSAPrivateKey:
 def modulus(key: RSAPrivateKey) -> int:
     """N."""
     return key.public_key().public_numbers().n
-
-
-def _is_prime(candidate: int) -> bool:
-    return all(pow(base, candidate - 1, candidate) == 1 for base in (2, 3, 5, 7))

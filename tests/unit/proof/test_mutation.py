@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from tests.mutate.mutants import apply, find_mutants
-from tests.mutate.score import Score
+from tests.mutate.score import Score, equivalents, stale_equivalents
 
 SOURCE = '''"""Words for people."""
 
@@ -120,3 +120,9 @@ def test_tests_that_fail_by_themselves_judge_nothing(tmp_path: Path) -> None:
     assert done.returncode != 0
     assert "do not pass as they are" in done.stderr
     assert not (tmp_path / "report.json").exists()
+
+
+def test_every_mutant_that_is_left_out_is_one_and_has_its_reason() -> None:
+    packages = (Path("authplugin/jose"), Path("authplugin/topics"))
+    assert stale_equivalents(packages) == set()
+    assert all(len(reason) > 20 for reason in equivalents().values())

@@ -1,9 +1,7 @@
 """``authplugin mosquitto install`` and ``uninstall``: the whole way into a broker, and out of it."""
 
 import argparse
-import os
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +10,6 @@ from typing import TYPE_CHECKING
 from authplugin.errors import BuildError, InstallError
 
 if TYPE_CHECKING:
-    from authplugin.brokers.mosquitto.build import Interpreter
     from authplugin.brokers.mosquitto.installation import PlannedFile, Record
     from authplugin.brokers.mosquitto.plan import Places, Plan
     from authplugin.brokers.mosquitto.selftest import Tokens
@@ -110,8 +107,13 @@ def run_install(args: argparse.Namespace) -> int:
         OSError: a file cannot be written; a first installation is undone.
     """
     from authplugin.brokers.mosquitto.build import build_plugin, find_interpreter  # noqa: PLC0415 - fast --help
-    from authplugin.brokers.mosquitto.installation import place, read_record  # noqa: PLC0415 - as above
+    from authplugin.brokers.mosquitto.installation import PlannedFile, place, read_record  # noqa: PLC0415 - as above
     from authplugin.brokers.mosquitto.plan import make_plan  # noqa: PLC0415 - as above
+    from authplugin.brokers.mosquitto.prerequisites import (  # noqa: PLC0415 - as above
+        check_port,
+        check_readable,
+        check_writable,
+    )
     from authplugin.brokers.mosquitto.selftest import find_mosquitto, run_selftest  # noqa: PLC0415 - as above
 
     places = _places(args)
@@ -125,20 +127,22 @@ def run_install(args: argparse.Namespace) -> int:
         places, interpreter, issuer=args.issuer, audience=args.audience, listener=_listener(options)
     )
     if record is None:
-        _check_port(plan)
+        check_port(plan)
     if not args.dry_run:
-        _check_writable(places)
-    _check_readable(places, interpreter, plan)
+        check_writable(places)
+    check_readable(places, interpreter, plan)
+    files = _files(places, plan)
+    changed = _find_changed(files, record, overwrite=args.overwrite)
     plugin, seen = run_selftest(mosquitto, plan, interpreter, build_plugin, _tokens())
     for line in seen:
         _say(f"tried: {line}")
-    files = _files(places, plan, plugin)
-    _settle_changes(files, record, overwrite=args.overwrite, dry_run=args.dry_run)
+    files = [PlannedFile(places.plugin, plugin), *files]
     for note in plan.notes:
         _say(f"note: {note}")
     if args.dry_run:
         _show(files)
         return 0
+    _keep(changed)
     place(files, places.record, record, options)
     for file in files:
         _say(f"wrote {file.path}")
@@ -210,56 +214,6 @@ def _listener(options: dict[str, str]) -> "Listener | None":
     )
 
 
-def _check_port(plan: "Plan") -> None:
-    """Check that the metrics' port is free: with it taken the broker would not start."""
-    metrics = plan.loaded.settings.metrics
-    if metrics.port is None:
-        return
-    try:
-        socket.create_server((metrics.address, metrics.port)).close()
-    except OSError as error:
-        raise InstallError(
-            f"metrics.port: found {metrics.port} of {metrics.address} ({error.strerror}), expected a free "
-            "port: name one in [metrics] of the gate's configuration, or by AUTHPLUGIN_METRICS__PORT, here "
-            "and for the broker"
-        ) from None
-
-
-def _check_writable(places: "Places") -> None:
-    """Check first what would only fail last."""
-    for path in (places.stanza, places.config, places.record):
-        folder = next(folder for folder in path.parents if folder.exists())
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise InstallError(f"{folder}: found no right to write, expected one: run it with sudo")
-
-
-def _check_readable(places: "Places", interpreter: "Interpreter", plan: "Plan") -> None:
-    """Check what the broker's user must read, and the self-test does not."""
-    from authplugin.brokers.mosquitto.build import unreadable  # noqa: PLC0415 - as above
-
-    listener = plan.listener
-    pair = (listener.certificate, listener.key) if listener is not None else ()
-    tls = [path for path in pair if path is not None]
-    for path in tls:
-        if not path.is_file():
-            raise InstallError(
-                f"{path}: found no file, expected the listener's certificate chain and key (PEM)"
-            )
-    if plan.user is None:
-        return
-    for path in unreadable(tls, plan.user):
-        raise InstallError(
-            f"{path}: the broker reads certificate and key as user {plan.user}, who may not enter or read it"
-        )
-    needed = [interpreter.libpython, interpreter.home / "lib", interpreter.site, places.stanza.parent]
-    needed += [path for path in (places.library, places.config, plan.acl_file.parent) if path.exists()]
-    for path in unreadable(needed, plan.user):
-        raise InstallError(
-            f"{path}: the broker runs as user {plan.user}, who may not enter or read it. Its Python and this "
-            "package must be where that user can go, for instance: /usr/bin/python3 -m venv /opt/assetgate"
-        )
-
-
 def _tokens() -> "Tokens":
     """An issuer that lives for this self-test alone."""
     import json  # noqa: PLC0415 - as above
@@ -280,37 +234,44 @@ def _tokens() -> "Tokens":
     )
 
 
-def _files(places: "Places", plan: "Plan", plugin: bytes) -> "list[PlannedFile]":
-    """What goes where; our lines for the broker last, for they make the rest count."""
+def _files(places: "Places", plan: "Plan") -> "list[PlannedFile]":
+    """What goes where, the plugin aside; our lines for the broker last, for they make the rest count."""
     from authplugin.brokers.mosquitto.installation import PlannedFile  # noqa: PLC0415 - as above
     from authplugin.brokers.mosquitto.plan import owner_of  # noqa: PLC0415 - as above
 
-    files = [PlannedFile(places.plugin, plugin)]
-    if plan.config is not None:
-        files.append(PlannedFile(places.config, plan.config.encode()))
+    first = [PlannedFile(places.config, plan.config.encode())] if plan.config is not None else []
     return [
-        *files,
+        *first,
         # Newer brokers want it to be theirs, and nobody else's to read.
         PlannedFile(plan.acl_file, plan.acl.encode(), 0o600, owner_of(plan.user)),
         PlannedFile(places.stanza, plan.stanza.encode()),
     ]
 
 
-def _settle_changes(
-    files: "list[PlannedFile]", record: "Record | None", *, overwrite: bool, dry_run: bool
-) -> None:
-    """Refuse to lose what a person wrote, or keep it beside."""
+def _find_changed(
+    files: "list[PlannedFile]", record: "Record | None", *, overwrite: bool
+) -> "tuple[Path, ...]":
+    """Files that a person has changed since, when they may be written over.
+
+    Raises:
+        InstallError: they may not.
+    """
     from authplugin.brokers.mosquitto.installation import find_changed  # noqa: PLC0415 - as above
 
-    for path in find_changed(files, record):
-        if not overwrite:
-            raise InstallError(
-                f"{path}: changed since it was installed. Move the change to a file of your own, or run with "
-                f"--overwrite, which keeps it as {path.name}.changed"
-            )
+    changed = find_changed(files, record)
+    if changed and not overwrite:
+        raise InstallError(
+            f"{changed[0]}: changed since it was installed. Move that to a file of your own, or run with "
+            f"--overwrite, which keeps it as {changed[0].name}.changed"
+        )
+    return tuple(changed)
+
+
+def _keep(changed: "tuple[Path, ...]") -> None:
+    """Keep what a person wrote beside what takes its place."""
+    for path in changed:
         kept = path.with_name(path.name + ".changed")
-        if not dry_run:
-            shutil.copy2(path, kept)
+        shutil.copy2(path, kept)
         _say(f"kept the changed {path} as {kept}")
 
 

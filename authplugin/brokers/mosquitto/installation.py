@@ -130,10 +130,11 @@ def place(
         OSError: a file cannot be written.
     """
     earlier = record if record is not None else Record()
+    noted = _noted(files, earlier)
     folders = list(earlier.folders)
     for path in (record_file, *(file.path for file in files)):
         folders += [str(folder) for folder in _make_folders(path.parent)]
-    planned = Record(files=_noted(files, earlier), folders=tuple(folders), options=options)
+    planned = Record(files=noted, folders=tuple(folders), options=options)
     _write(PlannedFile(record_file, _encode(planned)))
     try:
         for file in files:

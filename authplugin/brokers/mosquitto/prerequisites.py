@@ -1,0 +1,68 @@
+"""What a machine must allow before an installation is worth trying: a port, rights to write and to read."""
+
+import os
+import socket
+
+from authplugin.brokers.mosquitto.build import Interpreter, unreadable
+from authplugin.brokers.mosquitto.plan import Places, Plan
+from authplugin.errors import InstallError
+
+
+def check_port(plan: Plan) -> None:
+    """Check that the metrics' port is free: with it taken the broker would not start.
+
+    Raises:
+        InstallError: it is not.
+    """
+    metrics = plan.loaded.settings.metrics
+    if metrics.port is None:
+        return
+    try:
+        socket.create_server((metrics.address, metrics.port)).close()
+    except OSError as error:
+        raise InstallError(
+            f"metrics.port: found {metrics.port} of {metrics.address} ({error.strerror}), expected a free "
+            "port: name one in [metrics] of the gate's configuration, or by AUTHPLUGIN_METRICS__PORT, here "
+            "and for the broker"
+        ) from None
+
+
+def check_writable(places: Places) -> None:
+    """Check first what would only fail last.
+
+    Raises:
+        InstallError: a folder that is written to is not ours to write.
+    """
+    for path in (places.stanza, places.config, places.record):
+        folder = next(folder for folder in path.parents if folder.exists())
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise InstallError(f"{folder}: found no right to write, expected one: run it with sudo")
+
+
+def check_readable(places: Places, interpreter: Interpreter, plan: Plan) -> None:
+    """Check what the broker's user must read, and the self-test does not.
+
+    Raises:
+        InstallError: it cannot; names the first file or folder.
+    """
+    listener = plan.listener
+    pair = (listener.certificate, listener.key) if listener is not None else ()
+    tls = [path for path in pair if path is not None]
+    for path in tls:
+        if not path.is_file():
+            raise InstallError(
+                f"{path}: found no file, expected the listener's certificate chain and key (PEM)"
+            )
+    if plan.user is None:
+        return
+    for path in unreadable(tls, plan.user):
+        raise InstallError(
+            f"{path}: the broker reads certificate and key as user {plan.user}, who may not enter or read it"
+        )
+    needed = [interpreter.libpython, interpreter.home / "lib", interpreter.site, places.stanza.parent]
+    needed += [path for path in (places.library, places.config, plan.acl_file.parent) if path.exists()]
+    for path in unreadable(needed, plan.user):
+        raise InstallError(
+            f"{path}: the broker runs as user {plan.user}, who may not enter or read it. Its Python and this "
+            "package must be where that user can go, for instance: /usr/bin/python3 -m venv /opt/assetgate"
+        )

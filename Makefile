@@ -62,6 +62,10 @@ coverage: $(DEV) ## every branch of tokens, keys and topics is taken by their un
 fuzz: $(DEV) ## atheris on tokens, key sets, topics and more, SECONDS (60) each; corpora in build/fuzz
 	@$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60)
 
+.PHONY: fuzz-payloads
+fuzz-payloads: $(DEV) ## 100,000 hostile payloads of every format of telemetry, each accounted for (minutes)
+	@$(BIN)/python -m tests.fuzz.payloads
+
 .PHONY: mutate
 mutate: $(DEV) ## do the tests of tokens and topics see small mistakes in them? build/mutate/report.json
 	@$(BIN)/python -m tests.mutate

@@ -16,11 +16,11 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from processor.bridge.finding import Finding
 from processor.bridge.heartbeat import Pulse
 from processor.bridge.mosquitto import check_configuration, find_file
 from processor.clock import Clock
 from processor.errors import StreamError
+from processor.finding import Finding
 from processor.settings import MqttSettings
 from processor.settings.trust import make_context
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from processor.bridge.finding import Finding
 from processor.errors import ConfigurationError
+from processor.finding import Finding
 from processor.settings import MqttSettings
 
 _DEFAULT = Path("/etc/mosquitto/mosquitto.conf")

@@ -12,10 +12,10 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from processor.errors import StreamError
 from processor.flow.snapshot import Snapshot, decode, encode_key
 from processor.kafka.client import client_config
+from processor.kafka.offsets import read_span
 from processor.settings import KafkaSettings, TopicSettings
 
 _TIMEOUT = 60.0
-_PAUSE = 0.2
 
 
 class Known(NamedTuple):
@@ -45,7 +45,9 @@ def recall(kafka: KafkaSettings, topics: TopicSettings, partitions: Sequence[int
         }
     )
     try:
-        spans = {number: _span(consumer, TopicPartition(topics.telemetry, number)) for number in partitions}
+        spans = {
+            number: read_span(consumer, TopicPartition(topics.telemetry, number)) for number in partitions
+        }
         values = _read(consumer, topics.state, partitions)
     except KafkaException as error:
         raise StreamError(f"{topics.state} cannot be read: {error.args[0].str()}") from None
@@ -55,20 +57,6 @@ def recall(kafka: KafkaSettings, topics: TopicSettings, partitions: Sequence[int
         number: Known(_snapshot(topics.state, number, values.get(number)), *spans[number])
         for number in partitions
     }
-
-
-def _span(consumer: Consumer, partition: TopicPartition) -> tuple[int, int]:
-    """First offset kept and next offset; just after a restart a broker may say that it does not lead yet."""
-    deadline = time.monotonic() + _TIMEOUT
-    while True:
-        try:
-            first, end = consumer.get_watermark_offsets(partition, timeout=_TIMEOUT)
-        except KafkaException as error:
-            if not error.args[0].retriable() or time.monotonic() > deadline:
-                raise
-            time.sleep(_PAUSE)
-        else:
-            return first, end
 
 
 def _snapshot(topic: str, number: int, value: bytes | None) -> Snapshot | None:

@@ -15,6 +15,7 @@ from processor.codec.identity import extend
 from processor.errors import StreamError
 from processor.kafka.admin import Admin
 from processor.kafka.client import client_config
+from processor.kafka.offsets import read_span
 from processor.kafka.producer import Outgoing
 from processor.model import CONTENT_TYPE, RECEIVED, REPLAY, TAIL
 from processor.settings import KafkaSettings, TopicSettings
@@ -240,7 +241,9 @@ class DeadLetters:
                 if error is not None:
                     if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its published name
                         return
-                    raise KafkaException(error)
+                    if not error.retriable():
+                        raise KafkaException(error)
+                    continue
                 place = Place(number, cast("int", message.offset()))
                 at = place.offset + 1
                 if place.offset < end:
@@ -249,7 +252,7 @@ class DeadLetters:
 
     def _span(self, consumer: Consumer, number: int, since: int | None) -> tuple[int, int]:
         partition = TopicPartition(self._topics.dead, number)
-        first, end = consumer.get_watermark_offsets(partition, timeout=_TIMEOUT)
+        first, end = read_span(consumer, partition)
         if since is not None:
             partition.offset = since
             (found,) = consumer.offsets_for_times([partition], timeout=_TIMEOUT)

@@ -130,6 +130,8 @@ class Clones:
             session: its session.
             taken: the live session of the same client id that it took over, None when there was none.
         """
+        if taken is None and self._returns(session):
+            return []
         asset = self._remembered(session)
         seen = [self._see_client(asset, session), self._see_device(asset, session)]
         if taken is not None:
@@ -169,6 +171,26 @@ class Clones:
         """Every quarantined asset with the seconds left."""
         now = self._monotonic()
         return {asset_id: until - now for asset_id, until in list(self._until.items()) if until > now}
+
+    def _returns(self, session: Session) -> bool:
+        """Whether an asset's one client is back with its token of last time: nothing is new, as mostly.
+
+        The same token is the same device and key. Its record is the youngest one then.
+        """
+        grant = session.grant
+        asset_id = grant.asset_id
+        asset = self._assets.get(asset_id)
+        if (
+            asset is None
+            or asset.clients
+            or asset.digest != grant.digest
+            or asset.token_clients != (session.client_id,)
+            or self._homes.setdefault(asset.device, asset_id) != asset_id
+        ):
+            return False
+        asset.clients = asset.token_clients
+        self._assets.move_to_end(asset_id)
+        return True
 
     def _remembered(self, session: Session) -> _Asset:
         """The asset's record, now the youngest one."""

@@ -33,6 +33,8 @@ class Presence:
         self._clones = clones
         self._throttle = throttle
         self._observers = observers
+        self._tell_opened = tuple(observer.session_opened for observer in observers)
+        self._tell_ended = tuple(observer.session_ended for observer in observers)
         self._posted: deque[Callable[[], None]] = deque()
 
     def post(self, work: Callable[[], None]) -> None:
@@ -67,7 +69,11 @@ class Presence:
         self._throttle.vouch(address)
         if taken is not None:
             self._end(taken)
-        report(self._observers, lambda observer: observer.session_opened(session))
+        for tell in self._tell_opened:
+            try:  # noqa: SIM105 - suppress() would be made anew for each
+                tell(session)
+            except Exception:  # noqa: BLE001, S110 - it has come, whoever fails to write it down
+                pass
         for finding in self._clones.opened(session, taken):
             self._found(finding)
         return taken
@@ -121,4 +127,8 @@ class Presence:
 
     def _end(self, session: Session) -> None:
         reason = self._sessions.leaving(session)
-        report(self._observers, lambda observer: observer.session_ended(session, reason))
+        for tell in self._tell_ended:
+            try:  # noqa: SIM105 - as above
+                tell(session, reason)
+            except Exception:  # noqa: BLE001, S110 - as above
+                pass

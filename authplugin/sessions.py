@@ -61,7 +61,8 @@ class Sessions:
     """
 
     def __init__(self, *, clock: Clock, jitter: Callable[[], float], warning: float = 0.0) -> None:
-        self._clock = clock
+        self._now = clock.now
+        self._monotonic = clock.monotonic
         self._jitter = jitter
         self._warning = warning
         self._live: dict[str, Session] = {}
@@ -114,8 +115,8 @@ class Sessions:
         Returns:
             The session of another connection that this one takes over, None when there was none.
         """
-        opened = self._clock.now()
-        monotonic = self._clock.monotonic()
+        opened = self._now()
+        monotonic = self._monotonic()
         ends = monotonic + grant.expires + leeway - opened + self._jitter()
         before = self._live.get(client_id)
         same = before is not None and before.connection == connection
@@ -127,7 +128,8 @@ class Sessions:
         session = Session(client_id, connection, grant, ends, generation, address, possession, opened)
         self._live[client_id] = session
         heapq.heappush(self._ends, self._entry(session, monotonic))
-        self._compact(monotonic)
+        if len(self._ends) > 2 * len(self._live) + 1024:
+            self._compact(monotonic)
         return None if same else before
 
     def close(self, client_id: str, connection: int) -> Session | None:
@@ -157,7 +159,7 @@ class Sessions:
             session = self._live.get(client_id)
             if session is not None:
                 kicks[client_id] = Kick(session, reason)
-        now = self._clock.monotonic()
+        now = self._monotonic()
         while self._ends and self._ends[0][0] <= now:
             moment, client_id, connection = heapq.heappop(self._ends)
             session = self._live.get(client_id)
@@ -188,6 +190,5 @@ class Sessions:
 
     def _compact(self, now: float) -> None:
         """Drop entries of sessions that are gone, before a client that reconnects often fills memory."""
-        if len(self._ends) > 2 * len(self._live) + 1024:
-            self._ends = [self._entry(session, now) for session in self._live.values()]
-            heapq.heapify(self._ends)
+        self._ends = [self._entry(session, now) for session in self._live.values()]
+        heapq.heapify(self._ends)

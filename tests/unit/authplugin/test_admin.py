@@ -115,6 +115,25 @@ def test_a_client_that_is_too_slow_is_cut(path: Path, sent: bytes) -> None:
 
 
 @pytest.mark.usefixtures("listener")
+def test_a_client_that_drips_is_cut_as_well(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(0.02)
+        client.connect(str(path))
+        deadline = time.monotonic() + 10
+        received: bytes | None = None
+        while received is None:
+            assert time.monotonic() < deadline
+            try:
+                client.sendall(b"G")
+                received = client.recv(1)
+            except TimeoutError:
+                continue
+            except OSError:  # it hung up between the two
+                received = b""
+    assert received == b""
+
+
+@pytest.mark.usefixtures("listener")
 def test_few_are_served_at_once_and_who_holds_the_road_up_is_cut(path: Path) -> None:
     idle = []
     try:

@@ -243,6 +243,16 @@ def test_an_administrator_quarantines_and_releases() -> None:
     assert isinstance(bench.connect(token), Allow)
 
 
+def test_a_client_that_left_is_no_second_one() -> None:
+    bench = Bench(rules=Rules(report_score=0.1))
+    for connection, name in enumerate((AID, f"{AID}:2", AID)):
+        decision = bench.connect(bench.mint.mint(id=name), client_id=name)
+        assert isinstance(decision, Allow)
+        bench.gate.open_session(name, connection, decision.grant, address=HOME)
+        bench.gate.close_session(name, connection)
+    assert bench.witness.findings == []
+
+
 @pytest.mark.parametrize("times", [1, 5])
 def test_a_broker_that_asks_again_about_a_connected_client_finds_no_clone(times: int) -> None:
     bench = Bench(rules=Rules(report_score=0.1))

@@ -182,6 +182,17 @@ def test_a_token_known_to_be_bad_keeps_its_reason_and_costs_its_address_nothing(
     assert fail(bench.throttle, "192.0.2.1", 100) == 3
 
 
+def test_the_address_of_a_session_stays_known_after_its_end(fleet: TokenMint) -> None:
+    bench = Bench(FLEET, mints=(fleet,), limits=LIMITS)
+    decision = bench.connect(fleet.mint(aid="a"), client_id="a", address=ATTACKER)
+    assert isinstance(decision, Allow)
+    bench.gate.open_session("a", 1, decision.grant, address=ATTACKER)
+    bench.clock.advance(1000.0)
+    assert fail(bench.throttle, ATTACKER, 100) == 4
+    bench.gate.close_session("a", 1)
+    assert fail(bench.throttle, ATTACKER, 100) == 20
+
+
 def test_forged_kids_throttle_nobody(fleet: TokenMint) -> None:
     bench = Bench(FLEET, mints=(fleet,), limits=LIMITS)
     for number in range(100):

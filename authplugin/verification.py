@@ -21,7 +21,7 @@ _BINDINGS = {b"": "to no key", KEY: "to a key", CERTIFICATE: "to a certificate"}
 
 # As tokens of one issuer are alike, so are their terms; whoever has one may drop the memory at any time.
 _MAX_TERMS = 1024
-_terms: dict[tuple[str, str, float | None], Terms] = {}
+_terms: dict[tuple[str, str, int, float | None], Terms] = {}
 
 
 class Keys(Protocol):
@@ -117,9 +117,10 @@ def verify(
 
 def _share(issuer: str, kid: str, rights: TopicRights, validity: float | None) -> Terms:
     """The one object for what these tokens have in common."""
-    key = (issuer, kid, validity)
+    # What is remembered keeps its rights alive, so their id is nobody else's.
+    key = (issuer, kid, id(rights), validity)
     terms = _terms.get(key)
-    if terms is None or terms.rights is not rights:
+    if terms is None:
         if len(_terms) >= _MAX_TERMS:
             _terms.clear()
         terms = _terms[key] = Terms(issuer, kid, rights, validity)

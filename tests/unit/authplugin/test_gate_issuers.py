@@ -71,6 +71,9 @@ def test_grants_of_one_site_share_their_topics() -> None:
     assert isinstance(other, Allow)
     assert one.grant.digest != two.grant.digest
     assert one.grant.rights is two.grant.rights
+    again = door.come(nbf=int(door.clock.now()) - 1, id="05bAB0000000002")
+    assert isinstance(again, Allow)
+    assert again.grant.terms is one.grant.terms
     assert one.grant.rights is not other.grant.rights
 
 

@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from authplugin.ace import write_proof, write_token
@@ -120,6 +120,14 @@ def test_a_weak_key_shown_with_a_proof_proves_nothing() -> None:
         assert (
             refused(door.gate.prove(challenge, write_proof(bytes(8), bytes(64), jwk))) == "possession_failed"
         )
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b'{"kty":"OKP","kty":"OKP"}'])
+def test_a_text_that_is_no_key_proves_nothing(text: bytes) -> None:
+    door, bearer = Door(REQUIRED), Bearer()
+    challenge = door.challenged(door.mint.mint(cnf=bearer.jkt))
+    answer = bytes(8) + write_token(text) + bytes(64)
+    assert refused(door.gate.prove(challenge, answer)) == "possession_failed"
 
 
 def test_everything_else_is_checked_before_a_challenge() -> None:
@@ -246,6 +254,7 @@ def test_a_refused_proof_names_the_asset_that_somebody_posed_as() -> None:
         assert decision.grant.asset_id == AID
 
 
+@settings(deadline=None, max_examples=30)  # each example makes a gate
 @given(position=st.integers(0, 71), bit=st.integers(0, 7), cut=st.integers(1, 72))
 def test_no_other_answer_is_a_proof(position: int, bit: int, cut: int) -> None:
     door, bearer = Door(REQUIRED), Bearer()

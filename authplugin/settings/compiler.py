@@ -19,8 +19,11 @@ from authplugin.policy import (
 from authplugin.settings.issuers import AssetsTable, IssuerTable
 from authplugin.settings.tables import GateSettings, ServiceAccountTable
 from authplugin.topics.containment import overlaps
-from authplugin.topics.grammar import check_filter
-from authplugin.topics.template import Template, Templates, check_apart, compile_template
+from authplugin.topics.grammar import SINGLE, check_filter
+from authplugin.topics.template import PLACEHOLDER, Template, Templates, check_apart, compile_template
+
+EVENT_TOPICS = "assetgate/auth/#"
+"""Where the gate itself publishes."""
 
 KeyPath = tuple[str | int, ...]
 Refuse = Callable[[KeyPath, str, str], None]
@@ -59,6 +62,7 @@ def compile_policy(settings: GateSettings, refuse: Refuse) -> Policy:
         algorithms=frozenset(name for issuer in issuers.values() for name in issuer.algorithms),
         types=frozenset(name for issuer in issuers.values() for name in issuer.types),
     )
+    _check_event_topics(policy, refuse)
     seen: set[str] = set()
     for position, account in enumerate(settings.service_accounts):
         _check_account(account, ("service_accounts", position), policy, seen, refuse)
@@ -265,6 +269,18 @@ def _compile_topics(settings: GateSettings, refuse: Refuse) -> Templates:
     return templates
 
 
+def _check_event_topics(policy: Policy, refuse: Refuse) -> None:
+    """No asset may speak or listen where the gate speaks, whatever id an issuer could give it."""
+    # The ids that matter are those that a level of these topics could be; any other stands for the rest.
+    ids = [PLACEHOLDER, *(level for level in EVENT_TOPICS.split("/") if policy.could_be_asset(level))]
+    for key, templates in (("publish", policy.topics.publish), ("subscribe", policy.topics.subscribe)):
+        for template in templates:
+            wide = template.replace(tuple((name, SINGLE) for name in template.attributes))
+            if any(overlaps(wide.fill(asset_id), EVENT_TOPICS) for asset_id in ids):
+                expected = f"topics apart from {EVENT_TOPICS}: the gate's events are no device's affair"
+                refuse(("topics", key), str(template), expected)
+
+
 def _check_account(
     account: ServiceAccountTable, path: KeyPath, policy: Policy, seen: set[str], refuse: Refuse
 ) -> None:
@@ -282,6 +298,9 @@ def _check_account(
             except ValueError as error:
                 refuse((*path, key, position), f"{topic_filter}, which {error}", "a topic filter")
     for position, topic_filter in enumerate(account.publish):
+        if overlaps(topic_filter, EVENT_TOPICS):
+            expected = f"topics apart from {EVENT_TOPICS}: what the gate saw, only the gate may say"
+            refuse((*path, "publish", position), topic_filter, expected)
         for template in policy.topics.publish:
             if overlaps(topic_filter, template.widest):
                 refuse(

@@ -30,7 +30,7 @@ audiences = ["https://ingest.example.com"]
 
 [[service_accounts]]
 name = "bridge"
-publish = ["assetgate/#"]
+publish = ["assetgate/heartbeat"]
 subscribe = ["assets/#"]
 """
 

@@ -2,6 +2,7 @@
 
 import json
 import ssl
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -115,11 +116,14 @@ def bound_to(identity: Identity) -> list[dict[str, object]]:
 
 def ready(fleet: Fleet, identity: Identity) -> None:
     """Wait until the keys are there."""
+    end = time.monotonic() + 15
     while True:
         client, code = fleet.connect(fleet.mint.mint(cnf=bound_to(identity)[0]), identity)
         client.close()
         if code == 0:
             return
+        assert time.monotonic() < end, fleet.broker.log[-2000:]
+        time.sleep(0.02)
 
 
 def test_the_certificate_that_the_token_is_bound_to_comes_in(fleet: Fleet) -> None:

@@ -40,7 +40,7 @@ audiences = ["{AUDIENCE}"]
 
 [[service_accounts]]
 name = "bridge"
-publish = ["assetgate/#"]
+publish = ["assetgate/heartbeat"]
 subscribe = ["assets/#"]
 """
 

@@ -204,6 +204,18 @@ MISTAKES = [
         "gate.toml:6: service_accounts[0].publish[0]: found assets/+/events/door",
     ),
     (
+        ISSUER + ACCOUNT + 'publish = ["assetgate/+/x"]\n',
+        "gate.toml:6: service_accounts[0].publish[0]: found assetgate/+/x, expected topics apart",
+    ),
+    (
+        ISSUER + '[topics]\nsubscribe = ["assetgate/auth/{aid}"]\n',
+        "gate.toml:5: topics.subscribe: found assetgate/auth/{aid}, expected topics apart",
+    ),
+    (
+        ISSUER + 'id_form = "opaque"\n[topics]\npublish = ["{aid}/+/x"]\n',
+        "gate.toml:6: topics.publish: found {aid}/+/x, expected topics apart from assetgate/auth/#",
+    ),
+    (
         ISSUER + ACCOUNT + 'subscribe = ["a#"]\n',
         "gate.toml:6: service_accounts[0].subscribe[0]: found a#, which has a #",
     ),

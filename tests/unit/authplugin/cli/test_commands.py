@@ -149,7 +149,7 @@ def test_check_config_prints_what_it_understood(config: Path) -> None:
         "assets publish    assets/{aid}/telemetry/#",
         "assets subscribe  assets/{aid}/commands/#",
         "service account bridge",
-        "  publish    assetgate/#",
+        "  publish    assetgate/heartbeat",
         "metrics  off",
     ):
         assert expected in text

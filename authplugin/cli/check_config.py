@@ -1,13 +1,15 @@
 """``authplugin check-config``: reads a configuration as the gate would, and says what it understood."""
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from authplugin.policy import AssetScope
-    from authplugin.settings import Loaded
+    from authplugin.jose.profile import RequiredClaim
+    from authplugin.policy import AssetScope, IssuerPolicy
+    from authplugin.settings import IssuerTable, Loaded
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
@@ -40,18 +42,17 @@ def run(args: argparse.Namespace) -> int:
 
 def _summary(loaded: "Loaded") -> list[str]:
     """What the configuration means, a line a fact."""
-    from authplugin.settings import key_url  # noqa: PLC0415 - as above
-
     settings, policy = loaded.settings, loaded.policy
     lines = []
     for table in settings.issuers:
         issuer = policy.issuers[table.issuer]
         lines += [
             f"issuer {table.issuer}",
-            f"  keys       {table.jwks_file or key_url(table)}",
+            f"  keys       {_place(table)}",
             f"  signs with {', '.join(table.algorithms)}",
             f"  audiences  {', '.join(table.audiences)}",
             f"  assets     {_scope(issuer.assets)} ({table.id_form} ids)",
+            *_profile(issuer),
         ]
     lines += [f"assets publish    {template}" for template in policy.topics.publish]
     lines += [f"assets subscribe  {template}" for template in policy.topics.subscribe]
@@ -63,6 +64,34 @@ def _summary(loaded: "Loaded") -> list[str]:
     lines.append(f"metrics  {'off' if metrics.port is None else f'{metrics.address} port {metrics.port}'}")
     lines.append(f"audit    {settings.audit.file or 'off'}")
     return lines
+
+
+def _place(table: "IssuerTable") -> str:
+    from authplugin.settings import key_url  # noqa: PLC0415 - as above
+
+    if table.openid_configuration is not None:
+        return f"{table.openid_configuration} (discovery)"
+    return table.jwks_file or key_url(table)
+
+
+def _profile(issuer: "IssuerPolicy") -> list[str]:
+    """What differs from an issuer of asset tokens without further demands."""
+    lines = []
+    if (issuer.names.asset, issuer.names.device) != ("aid", "did"):
+        lines.append(f"  asset in   {issuer.names.asset}, device in {issuer.names.device}")
+    lines += [f"  requires   {_demand(demand)}" for demand in issuer.required]
+    lines += [f"  attribute  {attribute.name} in {attribute.claim}" for attribute in issuer.attributes]
+    if issuer.possession is not None:
+        lines.append(f"  possession {issuer.possession.default}")
+        named = [*sorted(issuer.possession.exact.items())]
+        named += [(f"{prefix}…", mode) for prefix, mode in issuer.possession.prefixes]
+        lines += [f"             {mode} of {name}" for name, mode in named]
+    return lines
+
+
+def _demand(demand: "RequiredClaim") -> str:
+    values = " or ".join(json.dumps(value) for value in demand.values)
+    return f"{demand.claim} = {values}" if values else demand.claim
 
 
 def _scope(scope: "AssetScope") -> str:

@@ -1,0 +1,63 @@
+"""What a configuration means, said before anything starts."""
+
+from pathlib import Path
+
+import pytest
+
+from authplugin.cli import main
+
+CONFIG = """
+[[issuers]]
+issuer = "https://login.example.com"
+audiences = ["mqtt"]
+openid_configuration = "https://login.example.com/.well-known/openid-configuration"
+id_form = "opaque"
+asset_claim = "/machine/id"
+device_claim = "sub"
+required_claims = [{claim = "typ", values = ["Bearer", 1, true]}, {claim = "azp"}]
+attributes = [{name = "site", claim = "/machine/site"}]
+[issuers.possession]
+mode = "optional"
+[[issuers.possession.assets]]
+mode = "required"
+exact = ["pump-1"]
+prefixes = ["pump-"]
+[[issuers.possession.assets]]
+mode = "off"
+prefixes = ["pump-old-"]
+[topics]
+publish = ["plants/{site}/{aid}/#"]
+"""
+
+
+def test_a_mapped_issuer_is_shown_with_what_it_asks_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "gate.toml"
+    file.write_text(CONFIG)
+    assert main(["check-config", str(file)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for line in (
+        "  keys       https://login.example.com/.well-known/openid-configuration (discovery)",
+        "  asset in   /machine/id, device in sub",
+        '  requires   typ = "Bearer" or 1 or true',
+        "  requires   azp",
+        "  attribute  site in /machine/site",
+        "  possession optional",
+        "             required of pump-1",
+        "             off of pump-old-…",
+        "             required of pump-…",
+        "assets publish    plants/{site}/{aid}/#",
+    ):
+        assert line in lines
+
+
+def test_an_issuer_of_asset_tokens_needs_no_more_lines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "gate.toml"
+    file.write_text('[[issuers]]\nissuer = "https://a.example.com"\naudiences = ["a"]\n')
+    assert main(["check-config", str(file)]) == 0
+    text = capsys.readouterr().out
+    assert "  keys       https://a.example.com/id/keys\n" in text
+    assert not any(word in text for word in ("possession", "requires", "attribute", "asset in"))

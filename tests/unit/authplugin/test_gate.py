@@ -6,6 +6,7 @@ import pytest
 from authplugin.errors import Reason
 from authplugin.explanation import ON_DEMAND, ROWS
 from authplugin.model import Action, Allow, Connect, Decision, Deny, Grant
+from authplugin.sessions import Session
 from authplugin.settings import parse
 from authplugin.testing import TokenMint
 from authplugin.testing.mint import base64url
@@ -298,6 +299,12 @@ def test_an_observer_that_fails_changes_no_decision(bench: Bench) -> None:
         def failed(self, _error: Exception) -> None:
             raise OSError
 
+        def session_opened(self, _session: Session) -> None:
+            raise OSError
+
+        def session_ended(self, _session: Session, _reason: Reason | None) -> None:
+            raise OSError
+
     gate = type(bench.gate)(
         bench.policy,
         bench.keys,
@@ -312,6 +319,8 @@ def test_an_observer_that_fails_changes_no_decision(bench: Bench) -> None:
     assert gate.authorize(decision.grant, Action.PUBLISH, f"assets/{AID}/status") == decision
     assert refused(gate.authorize(decision.grant, "x", "y")) == "internal"  # type: ignore[arg-type] # as above
     assert bench.witness.decisions[:2] == [decision, decision]
+    assert gate.open_session(AID, 1, decision.grant) is None
+    assert gate.close_session(AID, 1) is not None
 
 
 def test_explain_shows_every_check_that_held_and_the_topic(bench: Bench) -> None:

@@ -1,5 +1,6 @@
 """``authplugin mosquitto install`` and ``uninstall`` on folders of their own, with the real Mosquitto."""
 
+import json
 import os
 import shutil
 import socket
@@ -11,7 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from authplugin.brokers.mosquitto import selftest
+from authplugin.brokers.mosquitto.build import find_interpreter
+from authplugin.brokers.mosquitto.plan import Places, make_plan
+from authplugin.client import make_key
 from authplugin.client.packets import write_connect
+from authplugin.errors import InstallError
 from authplugin.testing import KeyServer, TokenMint
 from tests.support.certificates import certificate
 from tests.support.mosquitto import Mosquitto, running, write_passwords
@@ -283,6 +289,33 @@ def test_nothing_is_written_when_the_plugin_cannot_be_built_or_does_not_load(
     said = host.refuse(path=f"{tools}:{os.environ['PATH']}")
     assert "the self-test's broker ended. Its last lines:" in said
     assert "invalid ELF header" in said or "file too short" in said
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"bad": "good"}, "answered a token signed by a stranger with 0x00, not 0x87"),
+        ({"good": "bad"}, "answered a good token with 0x87"),
+    ],
+)
+def test_a_gate_that_judges_wrongly_does_not_pass_the_self_test(
+    host: Host, plugin: Path, changes: dict[str, str], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "good" in changes:
+        monkeypatch.setattr(selftest, "SECONDS", 8.0)  # it waits that long for the keys
+    key = make_key()
+    mint = TokenMint("https://selftest.invalid", "selftest", algorithm="ES256", key=key, device_key=key)
+    made = {"good": mint.mint(cnf=None), "bad": mint.forged()}
+    given = {name: made[changes.get(name, name)] for name in made}
+    tokens = selftest.Tokens(mint.issuer, mint.audience, json.dumps(mint.jwks()).encode(), ASSET, **given)
+    places = Places(host.broker.file, host.stanza, host.config, host.record.parent)
+    plan = make_plan(places, find_interpreter(), issuer=host.mint.issuer, audience=AUDIENCE, listener=None)
+    mosquitto = selftest.find_mosquitto()
+    assert mosquitto is not None
+    with pytest.raises(InstallError, match=says):
+        selftest.run_selftest(
+            mosquitto, plan, find_interpreter(), lambda path: path.write_bytes(plugin.read_bytes()), tokens
+        )
 
 
 def test_a_port_of_the_metrics_that_is_taken_is_named_before_anything_is_written(host: Host) -> None:

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from authplugin.clones import Finding
 from authplugin.errors import Reason
 from authplugin.explanation import ON_DEMAND, ROWS
 from authplugin.model import Action, Allow, Connect, Decision, Deny, Grant
@@ -302,7 +303,13 @@ def test_an_observer_that_fails_changes_no_decision(bench: Bench) -> None:
         def session_opened(self, _session: Session) -> None:
             raise OSError
 
+        def session_expiring(self, _session: Session) -> None:
+            raise OSError
+
         def session_ended(self, _session: Session, _reason: Reason | None) -> None:
+            raise OSError
+
+        def clone_found(self, _finding: Finding) -> None:
             raise OSError
 
     gate = type(bench.gate)(

@@ -70,6 +70,10 @@ fuzz-payloads: $(DEV) ## 100,000 hostile payloads of every format of telemetry, 
 mutate: $(DEV) ## do the tests of tokens and topics see small mistakes in them? build/mutate/report.json
 	@$(BIN)/python -m tests.mutate
 
+.PHONY: bench-gate
+bench-gate: $(DEV) ## what judging a token costs, against the bare signature check and other libraries
+	@$(BIN)/python -m tests.bench.gate
+
 .PHONY: lint
 lint: $(DEV) ## ruff, mypy --strict, the floors, the locks
 	@$(BIN)/ruff check .

@@ -1,5 +1,6 @@
 """The gate with all it stands on, put together from settings: keys, refreshers, sessions, metrics."""
 
+import gc
 import logging
 import random
 from pathlib import Path
@@ -112,6 +113,9 @@ class Assembly:
         if self.audit is not None:
             self.audit.start()
         self._supply.start()
+        # What stands by now stays: a full collection need not look through it, decision after decision.
+        gc.collect()
+        gc.freeze()
         self.guards.start(self.loaded.settings)
 
     def check_change(self, loaded: Loaded) -> None:

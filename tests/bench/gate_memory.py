@@ -2,8 +2,8 @@
 
 ``python -m tests.bench.gate_memory bytes|collect|collect-all COUNT`` prints one number. The process
 holds a gate put together from settings and nothing else; verdicts enter by the very call that remembers
-a verified token, with texts and digests that no two of them share. Signatures are not checked here: they leave
-nothing behind.
+a verified token, with texts and digests that no two of them share. Signatures are not checked here:
+they leave nothing behind.
 """
 
 import gc

@@ -51,7 +51,9 @@ class _Reader:
         self._left -= 1
         if self._left < 0 or depth > _DEEPEST:
             raise CborError("too many items, or nested too deeply")
-        major, info = divmod(self._take(1)[0], 32)
+        first = self._data[self.at] if self.at < len(self._data) else self._take(1)[0]
+        self.at += 1
+        major, info = first >> 5, first & 31
         if major == 7:  # noqa: PLR2004 - RFC 8949, 3.1
             return self._simple(info)
         if info == _INDEFINITE:

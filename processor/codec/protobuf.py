@@ -11,6 +11,8 @@ _SIZES = {FIXED64: 8, FIXED32: 4}
 #: Seven bits a byte: ten hold 64.
 _LONGEST_VARINT = 10
 _LARGEST = 2**64
+#: The bit that says that more bytes follow.
+_MORE = 0x80
 
 
 class ProtobufError(ValueError):
@@ -34,7 +36,8 @@ def read_fields(message: bytes) -> Iterator[Field]:
     """
     at, end = 0, len(message)
     while at < end:
-        tag, at = _varint(message, at)
+        # One byte is the usual varint.
+        tag, at = (message[at], at + 1) if message[at] < _MORE else _varint(message, at)
         number, wire = tag >> 3, tag & 7
         if not number:
             raise ProtobufError("a field without a number")
@@ -43,7 +46,8 @@ def read_fields(message: bytes) -> Iterator[Field]:
             yield Field(number, wire, integer, b"")
             continue
         if wire == BYTES:
-            size, at = _varint(message, at)
+            small = at < end and message[at] < _MORE
+            size, at = (message[at], at + 1) if small else _varint(message, at)
         elif wire in _SIZES:
             size = _SIZES[wire]
         else:
@@ -60,7 +64,7 @@ def _varint(message: bytes, at: int) -> tuple[int, int]:
     for byte in message[at : at + _LONGEST_VARINT]:
         at += 1
         found |= (byte & 0x7F) << shift
-        if byte < 0x80:  # noqa: PLR2004 - the bit that says that more follow
+        if byte < _MORE:
             if found >= _LARGEST:
                 break
             return found, at

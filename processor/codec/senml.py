@@ -6,6 +6,7 @@ judged; texts, data and sums beside them are passed over.
 """
 
 import re
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from processor.codec.identity import check_asset, names_asset
@@ -29,6 +30,8 @@ _VALUES = ("v", "vb", "vs", "vd")
 _NAME = re.compile(r"/?[A-Za-z0-9][A-Za-z0-9\-:./_]*")
 #: A device's URN (RFC 9039 and others) and what follows it.
 _URN = re.compile(r"(urn:(?:dev:)?[^:/]+:([^:/]+))(?:[:/](.*))?")
+#: Names remembered, of all assets together.
+_LOCATED = 65_536
 _SEPARATORS = str.maketrans("/:", "..")
 
 
@@ -146,8 +149,9 @@ def _value(record: dict[str, Any], kinds: list[str], base: Base) -> float | None
     return None
 
 
+@lru_cache(_LOCATED)
 def _locate(name: str, asset: str) -> tuple[str, str]:
-    """Device ("" for none) and metric of a resolved name.
+    """Device ("" for none) and metric of a resolved name; remembered, because devices repeat themselves.
 
     Raises:
         DeadLetter: it is no name, or names another asset.

@@ -24,7 +24,8 @@ _LONGEST_UNIT = 32
 #: Longer than any name that leaves a metric's name behind its device.
 _LONGEST_NAME = 512
 _BASES = frozenset({"bn", "bt", "bu", "bv", "bs", "bver"})
-_KNOWN = _BASES | {"n", "u", "v", "vs", "vb", "vd", "s", "t", "ut"}
+_REGULAR = frozenset({"n", "u", "t", "ut"})
+_KNOWN = _BASES | _REGULAR | {"v", "vs", "vb", "vd", "s"}
 _VALUES = ("v", "vb", "vs", "vd")
 #: RFC 8428, 4.5.1; a leading slash as LwM2M writes it.
 _NAME = re.compile(r"/?[A-Za-z0-9][A-Za-z0-9\-:./_]*")
@@ -82,7 +83,7 @@ class SenML:
             if len(kinds) > 1:
                 raise DeadLetter(DeadReason.WRONG_TYPE, "a record with more than one value")
             if not kinds and "s" not in record:
-                if not _BASES.issuperset(record):
+                if not _REGULAR.isdisjoint(record):
                     raise DeadLetter(DeadReason.WRONG_TYPE, "a record without a value")
                 continue
             device, name = _locate(base.name + _text(record, "n"), asset)

@@ -176,6 +176,8 @@ def test_a_pack_that_cannot_be_judged_is_refused_with_its_reason(
 
 def test_an_unknown_field_that_need_not_be_understood_is_ignored(encoding: bytes) -> None:
     assert read(encoding, [{"n": "a", "v": 1, "vendor": [1, {"x": 2}]}])
+    pack = [{"bn": "line/", "vendor": 1}, {"n": "a", "v": 1}]
+    assert read(encoding, pack)[0].names == ("line.a",)
 
 
 @pytest.mark.parametrize(

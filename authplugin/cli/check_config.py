@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from authplugin.jose.profile import RequiredClaim
     from authplugin.policy import AssetScope, IssuerPolicy
-    from authplugin.settings import IssuerTable, Loaded
+    from authplugin.settings import GateSettings, IssuerTable, Loaded
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
@@ -48,10 +48,11 @@ def _summary(loaded: "Loaded") -> list[str]:
         issuer = policy.issuers[table.issuer]
         lines += [
             f"issuer {table.issuer}",
-            f"  keys       {_place(table)}",
+            f"  keys       {_key_source(table)}",
             f"  signs with {', '.join(table.algorithms)}",
             f"  audiences  {', '.join(table.audiences)}",
-            f"  assets     {_scope(issuer.assets)} ({table.id_form} ids)",
+            f"  assets     {_scope(issuer.assets)} ({table.id_form} ids)"
+            + (f", those in {table.provisioned_file} only" if table.require_provisioned else ""),
             *_profile(issuer),
         ]
     lines += [f"assets publish    {template}" for template in policy.topics.publish]
@@ -63,10 +64,12 @@ def _summary(loaded: "Loaded") -> list[str]:
     metrics = settings.metrics
     lines.append(f"metrics  {'off' if metrics.port is None else f'{metrics.address} port {metrics.port}'}")
     lines.append(f"audit    {settings.audit.file or 'off'}")
+    lines.append(f"revocations  {settings.revocation.file or 'none'}")
+    lines.append(f"admin    {_road(settings)}")
     return lines
 
 
-def _place(table: "IssuerTable") -> str:
+def _key_source(table: "IssuerTable") -> str:
     from authplugin.settings import key_url  # noqa: PLC0415 - as above
 
     if table.openid_configuration is not None:
@@ -92,6 +95,13 @@ def _profile(issuer: "IssuerPolicy") -> list[str]:
 def _demand(demand: "RequiredClaim") -> str:
     values = " or ".join(json.dumps(value) for value in demand.values)
     return f"{demand.claim} = {values}" if values else demand.claim
+
+
+def _road(settings: "GateSettings") -> str:
+    admin = settings.admin
+    if admin.port is not None:
+        return f"127.0.0.1 port {admin.port}"
+    return admin.socket or "off"
 
 
 def _scope(scope: "AssetScope") -> str:

@@ -82,16 +82,13 @@ def desk(watch: Watch, capsys: pytest.CaptureFixture[str]) -> Desk:
     return Desk(watch, capsys)
 
 
-def test_what_the_worker_set_aside_goes_back_with_its_bytes_and_is_judged_by_better_settings(
-    desk: Desk,
-) -> None:
+def test_what_the_worker_set_aside_goes_back_as_it_came_and_is_judged_again(desk: Desk) -> None:
     watch = desk.watch
     (watch.directory / "rules.yaml").write_text(RULES)
     value = b' {"metrics":{"pressure":7}} '
     desk.write("telemetry", value, timestamp=RECEIVED, t="telemetry", ct="application/json")
     worker = watch.start("worker", "--config", desk.config)
     until(lambda: read_all(watch.kafka, watch.topic("dead")), 20, "a letter")
-    assert worker.end() == 0
     (found,) = (json.loads(line) for line in desk.dlq("list", "--json").splitlines())
     assert (found["reason"], found["asset"], found["topic"], found["bytes"]) == (
         "unknown_metric", ASSET, "telemetry", len(value),
@@ -113,15 +110,23 @@ def test_what_the_worker_set_aside_goes_back_with_its_bytes_and_is_judged_by_bet
         "replay": f"{watch.topic('dead')}/{found['letter']}".encode(),
     }  # fmt: skip
 
-    better = watch.start("worker", "--config", watch.settings(engine__unknown_metrics="judge"))
-    until(lambda: better.metric("processor_worker_samples_total", outcome="judged") == 1, 20, "it is judged")
+    until(lambda: len(read_all(watch.kafka, watch.topic("dead"))) == 2, 20, "it is set aside again")
+    again = max(read_all(watch.kafka, watch.topic("dead")), key=lambda one: one.offset)
+    assert (again.value, again.headers["replay"]) == (value, second.headers["replay"])
+
+    good = b'{"ts":%d,"metrics":{"temperature":7}}' % RECEIVED
+    desk.letter(good, OTHER, origin=desk.origin(9), t="telemetry")
+    assert "1 written" in desk.dlq("replay", "--asset", OTHER)
     for seq in (1, 2, 6):
-        value = b'{"ts":%d,"seq":%d,"metrics":{"temperature":1}}' % (RECEIVED + seq, seq)
-        desk.write("telemetry", value, t="telemetry")
-    until(lambda: better.metric("processor_worker_evaluations_total") == 3, 20, "they are judged")
-    assert better.metric("processor_worker_sequence_gaps_total") == 3
-    until(lambda: better.metric("processor_worker_state_bytes") > 0, 20, "memory is measured")
-    assert better.end() == 0
+        number = b'{"ts":%d,"seq":%d,"metrics":{"temperature":1}}' % (RECEIVED + seq, seq)
+        desk.write("telemetry", number, t="telemetry")
+    until(
+        lambda: worker.metric("processor_worker_samples_total", outcome="judged") == 4, 20, "all are judged"
+    )
+    assert worker.metric("processor_worker_evaluations_total") == 4
+    assert worker.metric("processor_worker_sequence_gaps_total") == 3
+    until(lambda: worker.metric("processor_worker_state_bytes") > 0, 20, "memory is measured")
+    assert worker.end() == 0
 
 
 def test_letters_are_listed_by_reason_asset_time_and_number_and_nothing_in_them_reaches_the_terminal(
@@ -169,3 +174,6 @@ def test_a_replay_of_everything_must_be_asked_for(desk: Desk) -> None:
     assert "not both" in desk.dlq("replay", "0/0", "--all", expect=2)
     assert "expected partition/offset" in desk.dlq("replay", "7", expect=2)
     assert desk.telemetry() == []
+    desk.letter(b"2", origin=desk.origin(6), t="telemetry/a")
+    assert "1 written, 0 skipped" in desk.dlq("replay", "--reason", "malformed", "--limit", "1")
+    assert [each.value for each in desk.telemetry()] == [b"1"]

@@ -13,7 +13,19 @@ COMMANDS = ("topics", "bridge", "worker", "rules", "dlq")
 
 #: What a gate-only install leaves out, by the names they are imported under.
 WATCH = frozenset(
-    {"aiokafka", "aiomqtt", "confluent_kafka", "cramjam", "faust", "mode", "mqtt5", "numba", "numpy", "paho", "yaml"}
+    {
+        "aiokafka",
+        "aiomqtt",
+        "confluent_kafka",
+        "cramjam",
+        "faust",
+        "mode",
+        "mqtt5",
+        "numba",
+        "numpy",
+        "paho",
+        "yaml",
+    }
 )
 
 

@@ -3,8 +3,9 @@
 import argparse
 import json
 import sys
-from collections import deque
 from datetime import UTC, datetime, timedelta
+from heapq import nlargest
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     show.add_argument("letter", type=_place, metavar="PARTITION/OFFSET")
     show.add_argument("--raw", action="store_true", help="only the payload's bytes, as they are")
     replay.add_argument("letters", type=_place, nargs="*", metavar="PARTITION/OFFSET")
-    replay.add_argument("--limit", type=_count, help="most letters, the oldest first")
+    replay.add_argument("--limit", type=_count, help="most letters")
     replay.add_argument("--all", action="store_true", help="every letter, when no filter is given")
     replay.add_argument("--dry-run", action="store_true", help="say what would be written, and write nothing")
     return parser
@@ -56,7 +57,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list(letters: Any, args: argparse.Namespace) -> int:  # noqa: ANN401 - DeadLetters; imported late
-    newest = deque(sorted(letters.read(_selection(args)), key=lambda one: one.timestamp), args.limit)
+    newest = nlargest(args.limit, letters.read(_selection(args)), key=lambda one: (one.timestamp, one.place))
+    newest.reverse()
     if args.json:
         for letter in newest:
             print(json.dumps(_described(letter)))
@@ -102,15 +104,14 @@ def _replay(letters: Any, args: argparse.Namespace) -> int:  # noqa: ANN401 - as
         print("processor: which letters? name some, filter them, or say --all", file=sys.stderr)
         return 2
     if args.letters:
-        chosen = [letters.find(*place) for place in dict.fromkeys(args.letters)]
+        chosen: Any = [letters.find(*place) for place in dict.fromkeys(args.letters)]
     else:
-        # Oldest first, whatever the partition: samples of one asset stay in their order.
-        chosen = sorted(letters.read(selection), key=lambda one: (one.timestamp, one.place))[: args.limit]
+        # As they lie: letters of one asset share a partition, so its samples stay in their order.
+        chosen = islice(letters.read(selection), args.limit)
     done = letters.replay(chosen, dry_run=args.dry_run)
-    for place, record in done.written:
-        asset, tail = (each.decode("utf-8", "replace") for each in (record.key, dict(record.headers)["t"]))
-        what = "would go" if args.dry_run else "went"
-        print(f"{place} {what} to {record.topic}: {_safe(asset)} {_safe(tail)}")
+    what = "would go back" if args.dry_run else "went back"
+    for place, description in done.written:
+        print(f"{place} {what}: {_safe(description)}")
     for place, why in done.skipped:
         print(f"{place} skipped: {why}")
     for place, why in done.failed:

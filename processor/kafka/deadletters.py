@@ -78,9 +78,9 @@ class Selection:
 
 @dataclass(slots=True)
 class Replayed:
-    """What became of letters: where they went, and why others did not."""
+    """What became of letters: as which asset and topic's tail they went, and why others did not."""
 
-    written: list[tuple[Place, Outgoing]] = field(default_factory=list)
+    written: list[tuple[Place, str]] = field(default_factory=list)
     skipped: list[tuple[Place, str]] = field(default_factory=list)
     failed: list[tuple[Place, str]] = field(default_factory=list)
 
@@ -163,7 +163,7 @@ class DeadLetters:
             else:
                 met.add(name)
                 if dry_run:
-                    replayed.written.append((letter.place, record))
+                    replayed.written.append((letter.place, _describe(record)))
                 else:
                     self._post(producer, letter.place, record, replayed)
         if producer.flush(_TIMEOUT):
@@ -201,9 +201,11 @@ class DeadLetters:
         )
 
     def _post(self, producer: Producer, place: Place, record: Outgoing, replayed: Replayed) -> None:
+        description = _describe(record)
+
         def report(error: KafkaError | None, _message: Message) -> None:
             if error is None:
-                replayed.written.append((place, record))
+                replayed.written.append((place, description))
             else:
                 replayed.failed.append((place, error.str()))
 
@@ -283,3 +285,8 @@ class DeadLetters:
                 "message.max.bytes": _LARGEST,
             }
         )
+
+
+def _describe(record: Outgoing) -> str:
+    tail = next(value for name, value in record.headers or [] if name == TAIL)
+    return b" ".join((record.key or b"", tail)).decode("utf-8", "replace")

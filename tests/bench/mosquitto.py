@@ -13,6 +13,7 @@ import re
 import resource
 import statistics
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ _IN_FLIGHT = 16
 _STORM, _BIG_STORM = 256, 1000
 _PROBE_MICROSECONDS = 1000
 _PUBLISHERS = 4
+_FILES = 100  # that a broker has open beside its connections, with room
 _SPARE = 8  # devices beyond the load's: the last lets a broker be waited for, the one before it pings
 # The process clock and the ticks of /proc may differ by rounding, not by more.
 _TICK_ERROR = 0.05
@@ -273,6 +275,8 @@ def run(plan: Plan, *, fleets: Path = FLEETS, results: Path = FOLDER) -> None:
     """Measure every row and write the figures to ``results``/mosquitto.json."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard != resource.RLIM_INFINITY and hard < plan.connections + _FILES:
+        sys.exit(f"ulimit -Hn is {hard}, and {plan.connections} connections need {plan.connections + _FILES}")
     fleet = make_fleet(plan.devices, folder=fleets)
     with tempfile.TemporaryDirectory(prefix="assetgate-bench-") as folder:
         tools = Path(folder) / "tools"

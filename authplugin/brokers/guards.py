@@ -61,6 +61,7 @@ class Guards:
         self._gate = gate
         self._sessions = sessions
         self.watch = make_watch(settings, gate, clock=self._clock)
+        self._watched = _sources(settings)
         self.watch.load()
 
     def prepare(self, settings: GateSettings) -> Callable[[], None]:
@@ -69,12 +70,15 @@ class Guards:
         Raises:
             ConfigurationError: one is missing or wrong; the old ones are watched on.
         """
+        sources = _sources(settings)
+        if sources == self._watched:  # a million ids are not read for nothing while everybody waits
+            return _stay
         watch = make_watch(settings, self._gate, clock=self._clock)
         works = watch.read()
 
         def adopt() -> None:
             self.watch.stop(0.0)
-            self.watch = watch
+            self.watch, self._watched = watch, sources
             for put_in_force in works:
                 put_in_force()
             watch.start()
@@ -129,6 +133,19 @@ class Guards:
         if self._listener is not None:
             self._listener.close()
         self.watch.stop(timeout)
+
+
+def _sources(settings: GateSettings) -> tuple[object, ...]:
+    """What decides which files are watched and how they are read."""
+    issuers = settings.issuers
+    return (
+        settings.revocation.file,
+        *((one.issuer, one.require_provisioned, one.provisioned_file, one.id_form) for one in issuers),
+    )
+
+
+def _stay() -> None:
+    """The same files are watched on."""
 
 
 def make_watch(settings: GateSettings, gate: Gate, *, clock: Clock) -> Watch:

@@ -16,6 +16,7 @@ from authplugin.errors import ConfigurationError
 from authplugin.model import Allow, Connect
 from authplugin.settings import load
 from authplugin.testing import TokenMint
+from authplugin.watch import replace_file
 from tests.support.gates import AID, DID, SHORT
 
 AUDIENCE = "https://ingest.example.com"
@@ -246,3 +247,27 @@ def test_a_place_where_nobody_may_listen_keeps_the_gate_from_starting(tmp_path: 
     with pytest.raises(ConfigurationError, match=r"admin\.socket: found .*admin"):
         running.assembly.start()
     running.assembly.stop(10.0)
+
+
+def test_other_settings_bring_their_watched_files_along_and_the_same_ones_are_not_read_again(
+    tmp_path: Path,
+) -> None:
+    with Running(tmp_path) as running:
+        assembly, before = running.assembly, running.assembly.guards.watch
+        assembly.adopt(load(running.config, {}))
+        assert assembly.guards.watch is before
+        same = 'jwks_file = "keys.json"'
+        changed = f'{same}\nrequire_provisioned = true\nprovisioned_file = "ids"'
+        running.config.write_text(running.config.read_text().replace(same, changed))
+        with pytest.raises(ConfigurationError, match="provisioned_file: found No such file"):
+            assembly.adopt(load(running.config, {}))
+        assert assembly.guards.watch is before
+        assert running.decide() == "allowed"
+        (tmp_path / "ids").write_text("02iAB00000XdEfG\n")
+        assembly.adopt(load(running.config, {}))
+        assert running.decide() == "asset_unknown"
+        replace_file(tmp_path / "ids", SHORT.encode())
+        for _ in range(1000):
+            if running.decide() == "allowed":
+                break
+        assert running.decide() == "allowed"

@@ -1,7 +1,8 @@
 """The audit: one JSON line a decision, written by a thread of its own.
 
-A decision only puts a line into a bounded queue; the thread encodes and writes what waits, many
-lines at once. When the disk is slow or full, lines are dropped and counted, and the next line that
+A decision only puts a line into a bounded queue; the thread writes what waits, many lines at once.
+(The line is encoded at once, while all it names is at hand: later, memory would have to be read
+again.) When the disk is slow or full, lines are dropped and counted, and the next line that
 can be written says how many: an audit must never stop a broker. A flood of refusals is summed, one
 line a reason and second, for it must not fill the disk either. User names are not written, for some
 put their token there, and client ids are cut for the same reason.
@@ -35,7 +36,7 @@ _SHOWN = 64
 _NOT_SHOWN = Possession.NONE
 
 _LOG = logging.getLogger(__name__)
-_encode_lines = msgspec.json.Encoder().encode_lines
+_encode = msgspec.json.Encoder().encode
 
 
 class Line(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -104,7 +105,7 @@ class Audit:
         self._flush_seconds = flush_seconds
         self._sample = sample_allowed
         self._draw = draw
-        self._queue: deque[Line] = deque()
+        self._queue: deque[bytes] = deque()
         self._put = self._queue.append
         # Each written by one thread alone: the first by the one that decides, the others by the writer.
         self._overflowed = 0
@@ -258,10 +259,12 @@ class Audit:
         lines = [take() for _ in range(len(self._queue))]
         untold = self.dropped - self._told
         if untold:
-            lines.insert(0, Line(int(self._now() * 1000), "dropped", count=untold))
+            lines.insert(0, _encode(Line(int(self._now() * 1000), "dropped", count=untold)))
         if not lines:
             return
-        text = _encode(lines)
+        lines.append(b"")
+        text = b"\n".join(lines)
+        lines.pop()
         written = self._file.append(text)
         kept = len(lines) if written == len(text) else text.count(b"\n", 0, written)
         if kept:
@@ -280,7 +283,10 @@ class Audit:
         if waiting >= QUEUE:
             self._overflowed += 1
             return
-        self._put(line)
+        try:
+            self._put(_encode(line))
+        except UnicodeEncodeError:
+            self._put(_encode(_in_unicode(line)))
         if waiting == WAKE:
             self._woken.set()
 
@@ -321,19 +327,8 @@ class Audit:
             _LOG.error("audit: unforeseen %s", type(error).__name__)
 
 
-def _encode(lines: list[Line]) -> bytes:
-    """The lines as JSON, each with its end.
-
-    A client's text that is not Unicode (a lone surrogate) is written with question marks, so that
-    it does not take the lines beside it with it.
-    """
-    try:
-        return _encode_lines(lines)
-    except UnicodeEncodeError:
-        return _encode_lines([_plain(line) for line in lines])
-
-
-def _plain(line: Line) -> Line:
+def _in_unicode(line: Line) -> Line:
+    """The line with question marks for what a client sent that is no Unicode (lone surrogates)."""
     texts = {
         name: value.encode("utf-8", "replace").decode()
         for name, value in msgspec.structs.asdict(line).items()

@@ -96,14 +96,26 @@ def split(token: bytes) -> Compact:
     if _OUTSIDE in standard:
         raise Refused(Reason.MALFORMED, "not only base64url letters and dots")
     try:
+        header = decode_letters(standard[:first])
+        # A flood of letters and dots ends here, before the rest of it is decoded and a parser fails.
+        if not _is_braced(header):
+            raise Refused(Reason.MALFORMED, "the header is not a JSON object")
         return Compact(
-            decode_letters(standard[:first]),
+            header,
             decode_letters(standard[first + 1 : second]),
             token[:second],
             decode_letters(standard[second + 1 :]),
         )
     except ValueError as error:
         raise Refused(Reason.MALFORMED, f"a part {error}") from None
+
+
+def _is_braced(header: bytes) -> bool:
+    """Whether a text can be a JSON object: braces around it, white space around those at most."""
+    if header.startswith(b"{") and header.endswith(b"}"):
+        return True
+    text = header.strip(b" \t\n\r")
+    return text.startswith(b"{") and text.endswith(b"}")
 
 
 @lru_cache(maxsize=1024)

@@ -15,8 +15,16 @@ RS256 = frozenset({"RS256"})
 TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 
 
-@given(st.binary(min_size=1, max_size=60), st.binary(max_size=900), st.binary(max_size=300))
-def test_parts_come_back_as_they_were_written(header: bytes, payload: bytes, signature: bytes) -> None:
+@given(
+    st.binary(max_size=60),
+    st.sampled_from([b"", b" ", b"\r\n\t"]),
+    st.binary(max_size=900),
+    st.binary(max_size=300),
+)
+def test_parts_come_back_as_they_were_written(
+    members: bytes, space: bytes, payload: bytes, signature: bytes
+) -> None:
+    header = space + b"{" + members + b"}" + space
     token = b".".join(map(base64url, (header, payload, signature)))
     compact = split(token)
     assert (compact.header, compact.payload, compact.signature) == (header, payload, signature)
@@ -71,8 +79,18 @@ def test_longest_token_is_split_and_one_byte_more_is_not() -> None:
 
 
 def test_parts_never_show_in_a_repr() -> None:
-    compact = split(b".".join(map(base64url, (b"header", b"payload", b"signature"))))
-    assert repr(compact) == "Compact(6 + 7 + 9 bytes)"
+    compact = split(b".".join(map(base64url, (b"{header}", b"payload", b"signature"))))
+    assert repr(compact) == "Compact(8 + 7 + 9 bytes)"
+
+
+@pytest.mark.parametrize(
+    "header", [b"header", b"{", b"}", b"[]", b" {", b"{}x", b"x{}", b"\xef\xbb\xbf{}", b"\x00{}"]
+)
+def test_a_header_without_braces_around_it_is_refused_before_the_rest_is_decoded(header: bytes) -> None:
+    with pytest.raises(Refused) as refused:
+        split(b".".join((base64url(header), b"A", b"A")))
+    assert refused.value.reason is Reason.MALFORMED
+    assert refused.value.detail == "the header is not a JSON object"
 
 
 @pytest.mark.parametrize(

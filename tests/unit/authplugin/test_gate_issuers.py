@@ -77,6 +77,16 @@ def test_grants_of_one_site_share_their_topics() -> None:
     assert one.grant.rights is not other.grant.rights
 
 
+def test_tokens_that_differ_in_their_site_alone_have_topics_of_their_own() -> None:
+    door = Mapped()
+    granted = {}
+    for site in ("north", "south", "north"):
+        decision = door.come(machine={"asset": "pump-7", "site": site})
+        assert isinstance(decision, Allow)
+        granted[site] = decision.grant.publish
+    assert granted == {"north": ("north/pump-7/telemetry/#",), "south": ("south/pump-7/telemetry/#",)}
+
+
 @pytest.mark.parametrize(
     ("changes", "word"),
     [

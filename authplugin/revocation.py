@@ -89,17 +89,19 @@ class Revocations(msgspec.Struct, frozen=True):
             return "the token is revoked"
         if grant.asset_id in self.assets:
             return "the asset is revoked"
-        issuer = grant.issuer
+        terms = grant.terms
+        issuer = terms.issuer
         if grant.device_id in self.devices or (issuer, grant.device_id) in self.devices_of:
             return "the device is revoked"
-        if (issuer, grant.kid) in self.keys:
+        if (issuer, terms.kid) in self.keys:
             return "the key that signed it is revoked"
         if issuer in self.issuers:
             return "the issuer is revoked"
-        if grant.issued < max(
-            self.before,
-            self.before_of_issuer.get(issuer, -math.inf),
-            self.before_of_asset.get(grant.asset_id, -math.inf),
+        issued = grant.issued
+        if (
+            issued < self.before
+            or issued < self.before_of_issuer.get(issuer, issued)
+            or issued < self.before_of_asset.get(grant.asset_id, issued)
         ):
             return "tokens issued so early are revoked"
         return None

@@ -52,7 +52,16 @@ def measure_peers(mint: TokenMint, tokens: list[bytes], *, rounds: int, folder: 
 
 def _measure(peer: _Peer, rounds: int, folder: Path, url: str) -> Figure:
     python = _environment(peer.lock)
-    command = [str(python), str(_LOCKS / "verify.py"), peer.way, str(rounds), str(folder), url]
+    command = [
+        str(python),
+        "-W",
+        "ignore",
+        str(_LOCKS / "verify.py"),
+        peer.way,
+        str(rounds),
+        str(folder),
+        url,
+    ]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=_SECONDS)
     ratio = spread(json.loads(done.stdout))
     return Figure(f"  peer: {peer.name} / that", ratio.median, spread=(ratio.low, ratio.high))

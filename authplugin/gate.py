@@ -2,6 +2,9 @@
 
 `authenticate` is one straight line, cheapest checks first, no I/O and no lock on it. Below the
 seam a refusal is an exception, above it there are two answers: `Allow` and `Deny`.
+
+Long, because all that a door may ask is one class with the order of checks in it; how each check is
+done stands elsewhere (verification, standing, client id, entitlement, proof, presence).
 """
 
 import secrets

@@ -169,7 +169,8 @@ class VerdictCache:
         return 0 if verdict is None else verdict.belief.generation
 
     def _peek(self, digest: bytes) -> Verdict | None:
-        return self._young.get(digest) or self._old.get(digest)
+        verdict = self._young.get(digest)
+        return self._old.get(digest) if verdict is None else verdict
 
     def _keep(self, verdict: Verdict) -> None:
         """Put a verdict among the young ones, and let go of some that nobody uses."""

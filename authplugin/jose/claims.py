@@ -151,7 +151,7 @@ def parse_claims(payload: bytes, names: ClaimNames = ASSET_TOKEN) -> Claims:
 
 
 def _text(claims: Mapping[str, object], name: str) -> str | None:
-    value = find_claim(claims, name)
+    value = find_claim(claims, name) if name.startswith("/") else claims.get(name)
     if isinstance(value, str):
         return value
     if value is not None or name in claims:

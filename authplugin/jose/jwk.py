@@ -224,7 +224,9 @@ def digest(jwk: object) -> bytes:
         raise UnfitKeyError(Unfit.MALFORMED, "holds symmetric or private members")
     # The required members in the order of their names, without white space (RFC 7638 §3).
     if algorithm_of(jwk) == "RS256":
-        e, n = _integer_letters(jwk, "e"), _integer_letters(jwk, "n")
+        usual = jwk.get("e") == _USUAL_EXPONENT
+        e = _USUAL_EXPONENT_LETTERS if usual else _integer_letters(jwk, "e")
+        n = _integer_letters(jwk, "n")
         canonical = b'{"e":"%b","kty":"RSA","n":"%b"}' % (e, n)
     elif jwk["kty"] == "EC":
         x, y = _coordinate(jwk, "x"), _coordinate(jwk, "y")
@@ -288,8 +290,6 @@ def _octets(jwk: Mapping[str, object], member: str) -> bytes:
 
 def _integer_letters(jwk: Mapping[str, object], member: str) -> bytes:
     """The letters without leading zero octets, which some issuers write (RFC 7518 §2 Base64urlUInt)."""
-    if jwk.get(member) == _USUAL_EXPONENT:
-        return _USUAL_EXPONENT_LETTERS
     letters = _letters(jwk, member)
     # An octet is zero only when its first six bits are, and they are a letter of their own.
     return encode(_octets(jwk, member).lstrip(b"\0")).encode() if letters.startswith(b"A") else letters

@@ -1,6 +1,7 @@
 """What became of a package's mutants."""
 
 import ast
+import itertools
 import sys
 import time
 import tomllib
@@ -20,6 +21,7 @@ _FAILING = "the tests do not pass as they are; run them with pytest to see why"
 _IMPORT_SECONDS = 120.0
 _SPARE_SECONDS = 10.0
 _SLOWER = 5
+_TOLD = 50
 
 
 class Survivor(msgspec.Struct, frozen=True):
@@ -79,9 +81,12 @@ def judge_package(
     at_import = [mutant for mutant in judged if mutant.unit is None]
     in_functions = [mutant for mutant in judged if mutant.unit is not None]
     survivors: list[Mutant] = []
+    count = itertools.count(1)
 
     def note(verdicts: Iterable[tuple[Mutant, str]]) -> None:
         for mutant, verdict in verdicts:
+            if (number := next(count)) % _TOLD == 0:
+                sys.stderr.write(f"{number} of {len(judged)} judged\n")
             if verdict == SURVIVED:
                 survivors.append(mutant)
                 sys.stderr.write(f"survived: {_name(mutant.file)}:{mutant.line} {mutant.after}\n")

@@ -7,6 +7,7 @@ from authplugin.jose.claims import Claims, check_asset, check_claims, parse_clai
 from authplugin.jose.compact import parse_header, split
 from authplugin.jose.identity import IdForm
 from authplugin.jose.jwk import admit_set
+from authplugin.jose.key import VerifyingKey
 from authplugin.jose.possession import confirmation
 from authplugin.jose.verify import verify_signature
 from authplugin.testing import TokenMint
@@ -17,17 +18,21 @@ def judge(
     *mints: TokenMint,
     now: float,
     algorithms: frozenset[str] = frozenset({"RS256"}),
-    sets: Mapping[str, Mapping[str, object]] | None = None,
+    keys: Mapping[str, Mapping[str, VerifyingKey]] | None = None,
     max_age: float | None = None,
 ) -> Claims:
-    """Judge a token against the published sets of some issuers; the claims, or `Refused`."""
+    """Judge a token against the published sets of some issuers; the claims, or `Refused`.
+
+    ``keys`` are those of more issuers that were admitted before, by issuer and kid.
+    """
     compact = split(token)
     header = parse_header(compact.header, algorithms)
     issuer = peek_issuer(compact.payload)
-    published = sets if sets is not None else {mint.issuer: mint.jwks() for mint in mints}
-    if issuer not in published:
+    if keys is None:
+        keys = {mint.issuer: admit_set(mint.jwks(), algorithms).keys for mint in mints}
+    if issuer not in keys:
         raise Refused(Reason.ISSUER_UNKNOWN)
-    key = admit_set(published[issuer], algorithms).keys.get(header.kid)
+    key = keys[issuer].get(header.kid)
     if key is None:
         raise Refused(Reason.KEY_UNKNOWN)
     verify_signature(compact, header, key)

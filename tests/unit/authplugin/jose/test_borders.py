@@ -239,3 +239,39 @@ def test_a_letter_over_four_holds_no_byte(tail: bytes) -> None:
     head = base64url(b"{}")
     for parts in ((tail, head, head), (head, tail, head), (head, head, tail)):
         assert reason_of(b".".join(parts), of=split) is Reason.MALFORMED
+
+
+@pytest.mark.parametrize(
+    ("token", "said"),
+    [
+        (b"", "not three parts"),
+        (b"e30", "not three parts"),
+        (b"e30.e30", "not three parts"),
+        (b"e30.e30..", "not three parts"),
+        (b"e30.e30..AAA", "not three parts"),
+        (b"e30.e30.AAAA.", "not three parts"),
+        (b"...", "not three parts"),
+        (b"..", "the header is empty"),
+        (b".e30.AAAA", "the header is empty"),
+        (b"e30.e3!.AAAA", "not only base64url letters"),
+        (b"e30.e31.AAAA", "a part does not end as base64url must"),
+        (b"A" * 8193, "8193 bytes, at most 8192"),
+    ],
+)
+def test_refusal_of_a_form_says_what_is_wrong_with_it(token: bytes, said: str) -> None:
+    with pytest.raises(Refused) as refused:
+        split(token)
+    assert refused.value.detail.startswith(said)
+
+
+def test_refusal_of_another_kind_of_token_names_its_marks() -> None:
+    claims = parse_claims(json.dumps(mint().claims(sub="x", at_hash="y")).encode())
+    with pytest.raises(Refused) as refused:
+        check_claims(claims, audiences={mint().audience}, now=NOW)
+    assert refused.value.detail.startswith("at_hash, sub mark")
+
+
+def test_token_without_nbf_is_good_from_the_first_second_on() -> None:
+    claims = parse_claims(json.dumps(mint().claims(nbf=None)).encode())
+    for now in (0.0, 0.5):
+        check_claims(claims, audiences={mint().audience}, now=now, leeway=0.0)

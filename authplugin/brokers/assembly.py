@@ -20,8 +20,11 @@ from authplugin.verdicts import VerdictCache
 
 _LOG = logging.getLogger(__name__)
 
-_FIXED = ("metrics", "audit", "cache", "throttle", "clones", "events", "admin", "revocation")
-"""Tables of the settings that are read at the start only."""
+_FIXED = (
+    *("metrics", "audit", "cache", "throttle", "clones", "events", "admin", "revocation"),
+    *("mosquitto.acl_file", "mosquitto.watch_s"),
+)
+"""Tables and keys of the settings that are read at the start only."""
 
 
 class Assembly:
@@ -124,9 +127,10 @@ class Assembly:
         Raises:
             ConfigurationError: one that is read at the start only has changed.
         """
-        for table in _FIXED:
+        for name in _FIXED:
+            table, _, only = name.partition(".")
             old, new = getattr(self.loaded.settings, table), getattr(loaded.settings, table)
-            for key in old.__struct_fields__:
+            for key in (only,) if only else old.__struct_fields__:
                 if getattr(old, key) != getattr(new, key):
                     raise ConfigurationError(
                         file="the gate's configuration",

@@ -92,20 +92,17 @@ class LiveConfiguration:
         assembly = self._assembly
         try:
             ready = read(self._path)
-            if ready.loaded.settings == assembly.loaded.settings:
-                tables = None
-                effects: tuple[Effect, ...] = ()
-            else:
+            effects: tuple[Effect, ...] = ()
+            if ready.loaded.settings != assembly.loaded.settings:
                 assembly.adopt(ready.loaded)
                 set_log_level(ready.loaded)
-                tables = ready.tables
                 effects = (line(LOG_NOTICE, f"{self._path} is in force as it is now"),)
         except (AuthpluginError, OSError) as error:
             return self._stay(error)
         self.wrong = None
         self._refused = False
         assembly.metrics.reloaded(good=True)
-        return Reload(DENY if tables is None else ALLOW, tables, effects)
+        return Reload(ALLOW, ready.tables, effects)
 
     def start(self) -> None:
         """Watch the files from now on.

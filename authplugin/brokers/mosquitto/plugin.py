@@ -149,7 +149,6 @@ class Plugin:
         self._proved: dict[int, Connect] = {}
         # Connections that should have ended: the asset, and the ticks left until all of it go.
         self._staying: dict[int, tuple[str, int]] = {}
-        self._reloading = False
 
     @_closed
     def authenticate(
@@ -160,9 +159,13 @@ class Plugin:
         password: bytes | None,
         address: bytes | None,
         certificate: bytes | None,
+        stored: int,
     ) -> Answer:
-        """A client connects; or the broker asks again about one it knows, after SIGHUP."""
-        if self._reloading and client not in self._clients:
+        """A client connects; or the broker asks again about one it knows, after SIGHUP.
+
+        ``stored`` is 1 when it may be about a session that nobody is connected to.
+        """
+        if stored and client not in self._clients:
             return Answer(STORED)
         name = None if username is None else username.decode()
         if name in self._gate.policy.service_accounts:
@@ -260,7 +263,6 @@ class Plugin:
     @_closed
     def tick(self) -> Answer:
         """About once a second: end what is due, write the lines that wait, adopt a changed file."""
-        self._reloading = False
         effects: list[Effect] = [
             line(LOG_NOTICE, f"{count} more lines of {kind} in the last second")
             for kind, count in self._lines.turn().items()
@@ -290,7 +292,6 @@ class Plugin:
     @_closed
     def reload(self) -> Reload:
         """The broker reads its configuration anew, and asks about every client next."""
-        self._reloading = True
         answer = self._live.reload()
         self.budget.seconds = self._assembly.loaded.settings.mosquitto.budget_ms / 1000
         return answer

@@ -33,7 +33,7 @@
 
 enum { PLUGIN_VERSION = 5 };
 enum { EVT_RELOAD = 1, EVT_ACL_CHECK = 2, EVT_BASIC_AUTH = 3, EVT_EXT_AUTH_START = 4, EVT_EXT_AUTH_CONTINUE = 5 };
-enum { EVT_TICK = 9, EVT_DISCONNECT = 10 };
+enum { EVT_TICK = 9, EVT_DISCONNECT = 10, EVT_CLIENT_OFFLINE = 28 };
 enum { ACL_READ = 1, ACL_WRITE = 2, ACL_SUBSCRIBE = 4 };
 enum { ERR_AUTH_CONTINUE = -4, ERR_SUCCESS = 0, ERR_NOT_SUPPORTED = 10, ERR_AUTH = 11, ERR_ACL_DENIED = 12 };
 enum { ERR_UNKNOWN = 13, ERR_PLUGIN_DEFER = 17 };
@@ -438,6 +438,7 @@ static int on_basic_auth(int event, void *event_data, void *userdata)
 	(void)event;
 	(void)userdata;
 
+	bool stored = may_be_stored(e->client);
 	int gil = py.PyGILState_Ensure();
 	PyObject *arguments[] = {
 		py.PyLong_FromVoidPtr(e->client),
@@ -446,12 +447,13 @@ static int on_basic_auth(int event, void *event_data, void *userdata)
 		bytes_or_none(e->password, PASSWORD_LENGTH),
 		bytes_or_none(mosquitto_client_address(e->client), NAME_LENGTH),
 		certificate(e->client),
+		py.PyLong_FromLong(stored),
 	};
-	long verdict = ask(gate.authenticate, "refused a client, the gate failed", arguments, 6, asset, NULL);
+	long verdict = ask(gate.authenticate, "refused a client, the gate failed", arguments, 7, asset, NULL);
 	py.PyGILState_Release(gil);
 
 	/* Refusing what is not connected would have 2.0 put it on its list of ends twice, and free it once. */
-	if(verdict == STORED && may_be_stored(e->client)) return ERR_SUCCESS;
+	if(verdict == STORED && stored) return ERR_SUCCESS;
 	/* Only a service account may go on to the password file, and no asset may be called like one. */
 	if(verdict == DEFER && is_service(e->username)) return ERR_PLUGIN_DEFER;
 	return verdict == ALLOW ? admit(e->client, e->username, asset) : ERR_AUTH;
@@ -647,15 +649,16 @@ static int on_reload(int event, void *event_data, void *userdata)
 
 	gate.reloading = true;
 	int gil = py.PyGILState_Ensure();
-	/* (verdict, tables, effects): with ALLOW the tables are new ones, else the old ones stay. */
+	/* (verdict, tables, effects): with ALLOW the tables are what Python decides by now, else the old ones stay. */
 	PyObject *answer = call(gate.reload, NULL, 0);
 	if(!answer || py.PyTuple_Size(answer) != 3){
 		log_exception("the gate failed to reload, nobody comes in", false);
 		gate.shut = true;
 	}else{
-		gate.shut = number_at(answer, 0) == ALLOW && !take_tables(py.PyTuple_GetItem(answer, 1));
+		/* What was shut opens only with tables that are Python's own. */
+		if(number_at(answer, 0) == ALLOW) gate.shut = !take_tables(py.PyTuple_GetItem(answer, 1));
 		py.PyErr_Clear();
-		if(gate.shut) mosquitto_log_printf(LOG_ERR, "authplugin: nobody comes in: the new configuration does not fit in here");
+		if(gate.shut) mosquitto_log_printf(LOG_ERR, "authplugin: nobody comes in until the configuration is read anew, and fits in here");
 		perform_all(py.PyTuple_GetItem(answer, 2), NULL);
 	}
 	if(answer) py.Py_DecRef(answer);
@@ -818,14 +821,16 @@ static bool start(const char *site, const char *config)
 	return good;
 }
 
-static const struct { int event; callback_fn callback; } CALLBACKS[] = {
-	{EVT_BASIC_AUTH, on_basic_auth},
-	{EVT_ACL_CHECK, on_acl_check},
-	{EVT_EXT_AUTH_START, on_auth_start},
-	{EVT_EXT_AUTH_CONTINUE, on_auth_continue},
-	{EVT_TICK, on_tick},
-	{EVT_DISCONNECT, on_disconnect},
-	{EVT_RELOAD, on_reload},
+static const struct { int event; callback_fn callback; bool since_2_1; } CALLBACKS[] = {
+	{EVT_BASIC_AUTH, on_basic_auth, false},
+	{EVT_ACL_CHECK, on_acl_check, false},
+	{EVT_EXT_AUTH_START, on_auth_start, false},
+	{EVT_EXT_AUTH_CONTINUE, on_auth_continue, false},
+	{EVT_TICK, on_tick, false},
+	{EVT_DISCONNECT, on_disconnect, false},
+	/* What 2.1 says instead of DISCONNECT where the session is stored; its data begin with the same three fields. */
+	{EVT_CLIENT_OFFLINE, on_disconnect, true},
+	{EVT_RELOAD, on_reload, false},
 };
 enum { CALLBACK_COUNT = sizeof(CALLBACKS) / sizeof(CALLBACKS[0]) };
 
@@ -902,7 +907,8 @@ EXPORT int mosquitto_plugin_init(void *identifier, void **userdata, struct mosqu
 
 	gate.identifier = identifier;
 	for(int i = 0; i < CALLBACK_COUNT; i++){
-		if(mosquitto_callback_register(identifier, CALLBACKS[i].event, CALLBACKS[i].callback, NULL, NULL)){
+		int refused = mosquitto_callback_register(identifier, CALLBACKS[i].event, CALLBACKS[i].callback, NULL, NULL);
+		if(refused && !(refused == ERR_NOT_SUPPORTED && CALLBACKS[i].since_2_1)){
 			mosquitto_log_printf(LOG_ERR, "authplugin: the broker does not take callback %d", CALLBACKS[i].event);
 			return refuse();
 		}

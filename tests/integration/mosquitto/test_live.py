@@ -13,7 +13,17 @@ from authplugin.testing import KeyServer, TokenMint
 from tests.support.mosquitto import scrape, write_passwords
 from tests.support.ports import free_port
 
-from .conftest import ASSET, AUDIENCE, OTHER, OTHER_SHORT, SERVICE, SERVICE_PASSWORD, SHORT, Gated
+from .conftest import (
+    ASSET,
+    AUDIENCE,
+    OTHER,
+    OTHER_SHORT,
+    SERVICE,
+    SERVICE_PASSWORD,
+    SHORT,
+    Gated,
+    connect_until_ready,
+)
 
 pytestmark = pytest.mark.needs("mosquitto", "cc")
 
@@ -263,9 +273,12 @@ def test_keys_that_moved_stay_until_the_new_place_answers(gate_of: Gates, tmp_pa
 def test_without_the_watch_a_change_waits_for_the_signal(gate_of: Gates, tmp_path: Path) -> None:
     with gate_of(tmp_path) as gated:
         operator = Operator(gated, signal=True)
-        operator.change("[mosquitto]", "[mosquitto]\nwatch_s = 0")
+        operator.change(
+            "[mosquitto]", "[mosquitto]\nwatch_s = 0", says="watch_s: found 0.0, expected 1.0: it changes"
+        )
         gated.broker.stop()
         gated.broker.start()
+        connect_until_ready(gated.broker, SHORT, gated.token()).disconnect()
         quiet = Operator(gated, signal=False)
         text = quiet.config.read_text().replace('log_level = "info"', "")
         quiet.config.write_text(text.replace("[mosquitto]", '[mosquitto]\nlog_level = "error"'))

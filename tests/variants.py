@@ -74,9 +74,11 @@ def run_sanitized(words: Sequence[str]) -> int:
         reports.mkdir()
         build_sanitized(plugin)
         environment = "\n".join(f"{name}={value}" for name, value in sanitizers(reports).items())
-        # The bench measures, and what it would measure here is the sanitizer.
+        # These measure, and what they would measure here is the sanitizer: it is slow, and keeps what is
+        # freed for a while. What is never freed it reports itself.
+        left_out = ("test_bench.py", "test_certificate.py::test_certificates_leave_no_memory_behind")
         code = run_suite(
-            ["--ignore", f"{SUITE}/test_bench.py", *words],
+            [*(word for name in left_out for word in ("--deselect", f"{SUITE}/{name}")), *words],
             {"ASSETGATE_TEST_PLUGIN": str(plugin), "ASSETGATE_TEST_ENVIRONMENT": environment},
         )
         found = sorted(reports.iterdir())

@@ -216,19 +216,21 @@ def test_an_exception_in_any_other_callback_is_a_no_as_well(
 
 
 def test_a_check_at_sighup_that_fails_itself_shuts_the_gate(files: Files, mint: TokenMint) -> None:
-    code = """
+    fault = files.folder / "fault"
+    code = f"""
+    import os
     from authplugin.brokers.mosquitto import preflight
     good = preflight.read_configuration
-    def broken(file):
-        raise RecursionError("secret")
-    def once(file):
-        preflight.read_configuration = broken
-        return good(file)
-    preflight.read_configuration = once
+    def read(*args):
+        if os.path.exists({str(fault)!r}):
+            raise RecursionError("secret")
+        return good(*args)
+    preflight.read_configuration = read
     """
     bad = Sabotaged(files, mint, code)
     with running(bad.broker) as broker:
         with connect_until_ready(bad.broker, SHORT, mint.mint()) as client:
+            fault.touch()
             broker.reload()
             client.wait_closed()
         with broker.client(5) as again:

@@ -24,6 +24,7 @@ from .conftest import (
     Gated,
     connect_until_ready,
 )
+from .test_faults import sabotaged_site
 
 pytestmark = pytest.mark.needs("mosquitto", "cc")
 
@@ -288,3 +289,32 @@ def test_without_the_watch_a_change_waits_for_the_signal(gate_of: Gates, tmp_pat
             assert client.connect(SHORT, "", token) == NOT_AUTHORIZED
         gated.broker.wait_for("refused client .*: audience_mismatch", after=before)
         assert IN_FORCE not in gated.broker.log[before:]
+
+
+@pytest.mark.parametrize("tables", ["()", "(0, 0, 0)", "((b'x' * 200,), (), ())", "((), ((b'a',),), ())"])
+def test_tables_that_the_shim_cannot_take_shut_the_gate_until_it_can(
+    gate_of: Gates, tmp_path: Path, tables: str
+) -> None:
+    fault = tmp_path / "fault"
+    code = f"""
+    import os
+    good = plugin.Plugin.reload
+    def reload(self):
+        answer = good(self)
+        return answer._replace(tables={tables}) if os.path.exists({str(fault)!r}) else answer
+    plugin.Plugin.reload = reload
+    """
+    with gate_of(tmp_path, site=sabotaged_site(tmp_path, code)) as gated, gated.device() as device:
+        fault.touch()
+        gated.broker.reload()
+        device.wait_closed()
+        with gated.client() as client:
+            assert client.connect(SHORT, "", gated.token()) == NOT_AUTHORIZED
+        gated.broker.wait_for("nobody comes in until the configuration is read anew")
+        fault.unlink()
+        before = len(gated.broker.log)
+        gated.broker.reload()
+        gated.broker.wait_for("Reloading config", after=before)
+        with gated.device() as again:
+            assert again.publish(f"assets/{ASSET}/telemetry") == 0
+            assert again.publish(f"assets/{OTHER}/telemetry") == NOT_AUTHORIZED

@@ -49,7 +49,8 @@ class Mutant:
         file: the module's file.
         line: of the change, from 1.
         lines: of its statement, or of its head when it is a compound one.
-        unit: qualified name of the function it is in; None for what runs while importing.
+        unit: qualified name of the function it is in; None for the module itself.
+        at_import: whether it is in what runs while importing: the module, or a function it calls then.
         operator: kind of change.
         before: the statement as it is (its head when it is a compound one).
         after: the same with the change.
@@ -60,6 +61,7 @@ class Mutant:
     line: int
     lines: range
     unit: str | None
+    at_import: bool
     operator: str
     before: str
     after: str
@@ -87,7 +89,13 @@ class _Place:
 def find_mutants(file: Path, source: str) -> list[Mutant]:
     """Every mutant of a module, in the order of its text."""
     found = []
-    for site, place in enumerate(_places(ast.parse(source))):
+    tree = ast.parse(source)
+    called = {
+        place.node.func.id
+        for place in _places(tree)
+        if place.unit is None and isinstance(place.node, ast.Call) and isinstance(place.node.func, ast.Name)
+    }
+    for site, place in enumerate(_places(tree)):
         for change, (operator, replacement) in enumerate(_changes(place)):
             before = _head(place.statement)
             place.replace(replacement)
@@ -96,7 +104,9 @@ def find_mutants(file: Path, source: str) -> list[Mutant]:
             place.replace(place.node)
             line = getattr(place.node, "lineno", place.statement.lineno)
             lines = _head_lines(place.statement)
-            found.append(Mutant(file, line, lines, place.unit, operator, before, after, (site, change)))
+            early = place.unit is None or place.unit in called
+            number = (site, change)
+            found.append(Mutant(file, line, lines, place.unit, early, operator, before, after, number))
     return found
 
 

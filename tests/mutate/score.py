@@ -78,8 +78,8 @@ def judge_package(
     left_out = {} if units is not None else equivalents()
     judged = [mutant for mutant in found if _key(mutant) not in left_out]
     trial = _Trial(sources, tests, workers)
-    at_import = [mutant for mutant in judged if mutant.unit is None]
-    in_functions = [mutant for mutant in judged if mutant.unit is not None]
+    at_import = [mutant for mutant in judged if mutant.at_import]
+    in_functions = [mutant for mutant in judged if not mutant.at_import]
     survivors: list[Mutant] = []
     count = itertools.count(1)
 

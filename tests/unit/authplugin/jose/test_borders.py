@@ -4,12 +4,15 @@ import json
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from authplugin.errors import Reason, Refused
 from authplugin.jose.claims import ClaimNames, check_claims, parse_claims
 from authplugin.jose.compact import parse_header, split
 from authplugin.jose.identity import is_asset_id, is_device_id
-from authplugin.jose.jwk import Unfit, UnfitKeyError, admit, admit_set
+from authplugin.jose.jwk import Unfit, UnfitKeyError, admit, admit_bound, admit_set
 from authplugin.testing.mint import base64url
 from tests.support.mints import CLOCK, mint
 from tests.support.weakkeys import modulus, rsa_jwk, small_key
@@ -169,9 +172,18 @@ def test_exponent_within_the_borders_is_admitted(e: int) -> None:
 
 
 def test_signature_of_a_modulus_of_odd_length_has_as_many_bytes_as_hold_it() -> None:
-    key = admit(rsa_jwk(odd_modulus(2049)), RS256)
+    private = generate_private_key(65537, 2049)
+    key = admit(rsa_jwk(modulus(private)), RS256)
+    signature = private.sign(b"message", PKCS1v15(), SHA256())
+    assert len(signature) == 257
+    assert key.holds(b"message", signature)
     for length in (256, 257, 258):
-        assert not key.holds(b"", bytes(length))
+        assert not key.holds(b"message", bytes(length))
+
+
+def test_key_that_a_token_is_bound_to_has_no_name_of_its_own() -> None:
+    assert admit_bound(mint().jwk()).kid == ""
+    assert "''" in repr(admit_bound(mint().jwk()))
 
 
 @pytest.mark.parametrize("factor", [3, 5, 7, 743, 751])

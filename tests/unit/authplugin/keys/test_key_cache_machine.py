@@ -75,7 +75,7 @@ class Issuer:
             keys.append({"kty": "oct", "k": "AAAA", "kid": "Assets4"})
         if self.mood == "junk":
             return Answer(b"<html>")
-        name = json.dumps([self.mood == "leak", sorted(self.published.items())])
+        name = json.dumps([self.mood in {"leak", "empty"}, sorted(self.published.items())])
         if etag == name:
             return Answer(None, etag, self.max_age)
         return Answer(json.dumps({"keys": [] if self.mood == "empty" else keys}).encode(), name, self.max_age)

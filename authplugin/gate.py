@@ -22,7 +22,7 @@ from authplugin.entitlement import refuse_topic
 from authplugin.errors import Reason, Refused
 from authplugin.explanation import Check, Question, explain, list_checks
 from authplugin.jose.claims import parse_claims
-from authplugin.jose.compact import MAX_TOKEN_BYTES, split
+from authplugin.jose.compact import BEGINNINGS, MAX_TOKEN_BYTES, split
 from authplugin.model import (
     Action,
     Allow,
@@ -318,6 +318,9 @@ class Gate:
             raise Refused(Reason.MALFORMED, "no password: the asset token is the MQTT password")
         if len(token) > MAX_TOKEN_BYTES:
             raise Refused(Reason.TOO_LONG, f"{len(token)} bytes, at most {MAX_TOKEN_BYTES} are read")
+        # Passwords that are no token at all, as guessers try them, are not worth a hash.
+        if token[0] not in BEGINNINGS or b"." not in token:
+            raise Refused(Reason.MALFORMED, "the password is no token: it begins otherwise, or has no dot")
         now = self._now()
         digest = sha256(token).digest()
         # Read before any key: a verdict of older keys must never carry the newer number.

@@ -27,6 +27,9 @@ DEFAULT_TYPE = "JWT"
 
 DEFAULT_TYPES = frozenset({DEFAULT_TYPE})
 
+BEGINNINGS = frozenset(b"eICD")
+"""What a token can begin with: a brace, or white space before it, in base64url."""
+
 _OUTSIDE = b"!"
 # One pass over the bytes: base64url becomes the standard alphabet, dots stay, all else is outside.
 _TO_STANDARD = bytes(

@@ -164,6 +164,9 @@ def _refusals(rig: Rig) -> dict[str, Turn]:
 
     return {
         "junk segments": _refusal(rig, lambda: b".".join([letters(_JUNK_SEGMENT) for _ in range(3)])),
+        "junk segments behind a good beginning": _refusal(
+            rig, lambda: b"eyJ" + b".".join([letters(_JUNK_SEGMENT) for _ in range(3)])
+        ),
         "no dots": _refusal(rig, lambda: letters(3 * _JUNK_SEGMENT)),
         "64 kB": _refusal(rig, lambda: letters(64) * (_WHOLE_PASSWORD // 64)),
     }

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from authplugin.errors import Reason, Refused
 from authplugin.jose.base64url import decode_letters, encode
-from authplugin.jose.compact import MAX_TOKEN_BYTES, Header, parse_header, split
+from authplugin.jose.compact import BEGINNINGS, MAX_TOKEN_BYTES, Header, parse_header, split
 from authplugin.testing.mint import base64url
 
 RS256 = frozenset({"RS256"})
@@ -81,6 +81,11 @@ def test_longest_token_is_split_and_one_byte_more_is_not() -> None:
 def test_parts_never_show_in_a_repr() -> None:
     compact = split(b".".join(map(base64url, (b"{header}", b"payload", b"signature"))))
     assert repr(compact) == "Compact(8 + 7 + 9 bytes)"
+
+
+@pytest.mark.parametrize("first", b"{ \t\n\r")
+def test_every_token_with_a_json_header_has_one_of_the_beginnings(first: int) -> None:
+    assert {base64url(bytes([first, second]))[0] for second in range(256)} <= BEGINNINGS
 
 
 @pytest.mark.parametrize(

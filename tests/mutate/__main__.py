@@ -19,7 +19,12 @@ from tests.mutate.score import Score, judge_package
 
 BOUND = 0.90
 TARGETS = {
-    "authplugin/jose": ("tests/unit/authplugin/jose",),
+    # A proof of possession and an issuer's own claims are told to the gate, and are judged there.
+    "authplugin/jose": (
+        "tests/unit/authplugin/jose",
+        "tests/unit/authplugin/test_gate_possession.py",
+        "tests/unit/authplugin/test_gate_issuers.py",
+    ),
     "authplugin/topics": ("tests/unit/authplugin/topics",),
 }
 REPORT = Path("build/mutate/report.json")

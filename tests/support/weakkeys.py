@@ -1,4 +1,4 @@
-"""RSA keys that nobody should publish, made once a run: finding their primes takes its time."""
+"""RSA keys that nobody should publish, and odd ones, made once a run: primes take their time."""
 
 import math
 from functools import cache
@@ -36,6 +36,17 @@ def roca_key() -> RSAPrivateKey:
     """A key made as the flawed library makes it: both primes k·M + (65537^a mod M)."""
     m = math.prod(PRIMES)
     p, q = (k * m + pow(65537, a, m) for k, a in _FLAWED)
+    return _assemble(p, q)
+
+
+@cache
+def uneven_key() -> RSAPrivateKey:
+    """A fit key of 2,049 bits, which no library makes when asked: its signatures have a byte of one bit."""
+    long, short = (generate_private_key(65537, bits).private_numbers() for bits in (2050, 2048))
+    return _assemble(max(long.p, long.q), max(short.p, short.q))
+
+
+def _assemble(p: int, q: int) -> RSAPrivateKey:
     d = pow(65537, -1, (p - 1) * (q - 1))
     public = RSAPublicNumbers(65537, p * q)
     crt = (rsa_crt_dmp1(d, p), rsa_crt_dmq1(d, q), rsa_crt_iqmp(p, q))

@@ -5,7 +5,6 @@ import json
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from authplugin.errors import Reason, Refused
@@ -13,9 +12,11 @@ from authplugin.jose.claims import ClaimNames, check_claims, parse_claims
 from authplugin.jose.compact import parse_header, split
 from authplugin.jose.identity import is_asset_id, is_device_id
 from authplugin.jose.jwk import Unfit, UnfitKeyError, admit, admit_bound, admit_set
+from authplugin.jose.possession import confirmation
+from authplugin.jose.profile import check_name
 from authplugin.testing.mint import base64url
 from tests.support.mints import CLOCK, mint
-from tests.support.weakkeys import modulus, rsa_jwk, small_key
+from tests.support.weakkeys import modulus, rsa_jwk, small_key, uneven_key
 
 RS256 = frozenset({"RS256"})
 NOW = CLOCK.now()
@@ -172,7 +173,7 @@ def test_exponent_within_the_borders_is_admitted(e: int) -> None:
 
 
 def test_signature_of_a_modulus_of_odd_length_has_as_many_bytes_as_hold_it() -> None:
-    private = generate_private_key(65537, 2049)
+    private = uneven_key()
     key = admit(rsa_jwk(modulus(private)), RS256)
     signature = private.sign(b"message", PKCS1v15(), SHA256())
     assert len(signature) == 257
@@ -287,3 +288,21 @@ def test_token_without_nbf_is_good_from_the_first_second_on() -> None:
     claims = parse_claims(json.dumps(mint().claims(nbf=None)).encode())
     for now in (0.0, 0.5):
         check_claims(claims, audiences={mint().audience}, now=now, leeway=0.0)
+
+
+@pytest.mark.parametrize("member", ["jwe", "jku"])
+def test_key_that_is_named_by_another_way_as_well_binds_nothing(member: str) -> None:
+    jwk = mint().jwk()
+    assert confirmation({"jwk": jwk})
+    assert reason_of({"jwk": jwk, member: "x"}, of=confirmation) is Reason.CLAIMS_MALFORMED
+
+
+@pytest.mark.parametrize("name", ["/a~", "/~2", "/a~~0", "/~~01", "/~~10"])
+def test_pointer_with_a_tilde_that_stands_for_nothing_names_no_claim(name: str) -> None:
+    with pytest.raises(ValueError, match="neither ~0 nor ~1"):
+        check_name(name)
+
+
+@pytest.mark.parametrize("name", ["a~", "/a", "/a~0b", "/~1~0~1", "/~01"])
+def test_other_names_may_name_a_claim(name: str) -> None:
+    check_name(name)

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from authplugin.errors import Reason, Refused
 from authplugin.jose.claims import ClaimNames, check_claims, parse_claims
 from authplugin.jose.compact import parse_header, split
-from authplugin.jose.identity import is_asset_id, is_device_id
+from authplugin.jose.identity import is_asset_id, is_device_id, suffix
 from authplugin.jose.jwk import Unfit, UnfitKeyError, admit, admit_bound, admit_set
 from authplugin.jose.possession import confirmation
 from authplugin.jose.profile import check_name
@@ -306,3 +306,13 @@ def test_pointer_with_a_tilde_that_stands_for_nothing_names_no_claim(name: str) 
 @pytest.mark.parametrize("name", ["a~", "/a", "/a~0b", "/~1~0~1", "/~01"])
 def test_other_names_may_name_a_claim(name: str) -> None:
     check_name(name)
+
+
+@pytest.mark.parametrize("upper", [*range(15), None])
+def test_suffix_has_a_bit_for_each_upper_case_character(upper: int | None) -> None:
+    record = "".join("X" if place == upper else "x" for place in range(15))
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
+    groups = [record[start : start + 5] for start in (0, 5, 10)]
+    expected = [letters[sum(1 << place for place in range(5) if group[place].isupper())] for group in groups]
+    assert suffix(record) == "".join(expected)
+    assert suffix(record.swapcase()) == "".join(letters[31 - letters.index(letter)] for letter in expected)

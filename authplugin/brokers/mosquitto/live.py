@@ -141,8 +141,8 @@ class LiveConfiguration:
         return ready
 
     def _offer(self, ready: Ready) -> None:
-        """Have it adopted, unless it is in force."""
-        if ready.loaded.settings != self._assembly.loaded.settings:
+        """Have it adopted, unless it is in force and the broker has no other ``acl_file`` in its memory."""
+        if ready.loaded.settings != self._assembly.loaded.settings or self.wrong is not None:
             self._changed = True
         elif self._refused:
             self._refused = False

@@ -318,3 +318,18 @@ def test_tables_that_the_shim_cannot_take_shut_the_gate_until_it_can(
         with gated.device() as again:
             assert again.publish(f"assets/{ASSET}/telemetry") == 0
             assert again.publish(f"assets/{OTHER}/telemetry") == NOT_AUTHORIZED
+
+
+def test_a_gate_that_an_acl_file_shut_opens_by_itself_when_the_file_is_right(
+    gate_of: Gates, tmp_path: Path
+) -> None:
+    with gate_of(tmp_path) as gated, gated.device() as device:
+        acl = tmp_path / "acl"
+        good_rules = acl.read_text()
+        acl.write_text(good_rules + "pattern readwrite assets/#\n")
+        gated.broker.reload()
+        device.wait_closed()
+        wait_good(gated, expected=False)
+        acl.write_text(good_rules)
+        connect_until_ready(gated.broker, SHORT, gated.token()).disconnect()
+        wait_good(gated, expected=True)

@@ -183,9 +183,12 @@ class KeysTable(Table, frozen=True, kw_only=True):
 class CacheTable(Table, frozen=True, kw_only=True):
     """The memory of verified tokens."""
 
-    capacity: Annotated[int, number("Good tokens remembered, about 0.5 kB each.", ge=0, le=10_000_000)] = (
-        100_000
-    )
+    capacity: Annotated[
+        int,
+        number(
+            "Good tokens remembered, 0.5 kB each; of those used before, as many again.", ge=0, le=10_000_000
+        ),
+    ] = 100_000
     ttl_s: Annotated[
         float, number("Time after which a good token is verified again.", ge=1, le=86400, unit="s")
     ] = 900.0

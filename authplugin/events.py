@@ -146,7 +146,7 @@ class Events:
         self._about("clone", finding.session, Reason.QUARANTINED if finding.quarantined else None)
 
     def take(self, most: int = TAKE) -> list[AuthEvent]:
-        """Take the events that wait, the oldest first; call it about once a second."""
+        """Take the events that wait, the oldest first; call it a few times a second."""
         self._sum_up()
         self._look_at_keys()
         return [self._write(self._waiting.popleft()) for _ in range(min(most, len(self._waiting)))]

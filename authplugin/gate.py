@@ -299,7 +299,7 @@ class Gate:
         return self._presence.close(client_id, connection)
 
     def due(self) -> list[Kick]:
-        """Take the sessions that must be disconnected now; ask about once a second."""
+        """Take the sessions that must be disconnected now; ask a few times a second."""
         return self._presence.due()
 
     def _judge(self, connect: Connect) -> Grant:

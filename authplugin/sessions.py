@@ -3,7 +3,7 @@
 A token ends; a connection would not. Each session has an end (``exp``, leeway and a little jitter,
 so that a fleet registered in one minute does not come back in one second), measured on the clock
 that never steps: a clock set back must not lengthen a session. Pure memory: a door opens and
-closes sessions as its broker reports them, and asks `Sessions.due` about once a second.
+closes sessions as its broker reports them, and asks `Sessions.due` a few times a second.
 """
 
 import heapq

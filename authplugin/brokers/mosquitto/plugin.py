@@ -46,7 +46,7 @@ from authplugin.model import Action, Allow, Connect, Decision, Deny, Grant, Poss
 from authplugin.topics.containment import matches
 
 _STOP_SECONDS = 0.5
-_STAYING_TICKS = 3
+_STAYING_SECONDS = 3.0
 _ACTIONS = {ACL_READ: Action.RECEIVE, ACL_SUBSCRIBE: Action.SUBSCRIBE}
 _RARE = frozenset({"reload", "stop"})
 """Callbacks that a person asked for: their time is counted, and no news."""
@@ -148,7 +148,8 @@ class Plugin:
         # Who came in by an exchange, as they asked: the broker asks again at SIGHUP and has no password.
         self._proved: dict[int, Connect] = {}
         # Connections that should have ended: the asset, and the ticks left until all of it go.
-        self._staying: dict[int, tuple[str, int]] = {}
+        self._staying: dict[int, tuple[str, float]] = {}
+        self._turned = 0.0
 
     @_closed
     def authenticate(
@@ -262,11 +263,15 @@ class Plugin:
 
     @_closed
     def tick(self) -> Answer:
-        """About once a second: end what is due, write the lines that wait, adopt a changed file."""
-        effects: list[Effect] = [
-            line(LOG_NOTICE, f"{count} more lines of {kind} in the last second")
-            for kind, count in self._lines.turn().items()
-        ]
+        """Four times a second: end what is due, write the lines that wait, adopt a changed file."""
+        effects: list[Effect] = []
+        now = time.monotonic()
+        if now - self._turned >= 1.0:
+            self._turned = now
+            effects += [
+                line(LOG_NOTICE, f"{count} more lines of {kind} in the last second")
+                for kind, count in self._lines.turn().items()
+            ]
         effects += self._waiting.take()
         self._cut_exchanges(effects)
         self._end_sessions(effects)
@@ -327,7 +332,10 @@ class Plugin:
         self._clients[client] = connect.client_id
         if before is not None:
             # The broker ends it right after this answer, unless it has lost sight of it.
-            self._staying[before.connection] = before.grant.asset_id, _STAYING_TICKS
+            self._staying[before.connection] = (
+                before.grant.asset_id,
+                time.monotonic() + _STAYING_SECONDS,
+            )
         return Answer(ALLOW, grant.asset_id.encode())
 
     def _judge_again(self, client: int, connect: Connect) -> Answer:
@@ -371,12 +379,11 @@ class Plugin:
 
     def _end_sessions(self, effects: list[Effect]) -> None:
         """Disconnect who must go; by its asset id who is there still when it should be gone."""
-        for client, (asset_id, ticks) in list(self._staying.items()):
+        now = time.monotonic()
+        for client, (asset_id, until) in list(self._staying.items()):
             if client not in self._clients:
                 del self._staying[client]
-            elif ticks:
-                self._staying[client] = asset_id, ticks - 1
-            else:
+            elif now >= until:
                 # 2.0 loses a client id when an exchange for the same one is given up half way.
                 del self._staying[client]
                 effects.append(line(LOG_WARNING, f"disconnecting all of asset {shown(asset_id)}: one stayed"))
@@ -386,7 +393,7 @@ class Plugin:
             if self._lines.take(f"disconnecting for {reason.value}"):
                 effects += self._note(f"disconnecting client {shown(session.client_id)}: {reason.value}")
             effects.append((KICK, session.client_id.encode()))
-            self._staying[session.connection] = session.grant.asset_id, _STAYING_TICKS
+            self._staying[session.connection] = session.grant.asset_id, now + _STAYING_SECONDS
 
     def _note(self, text: str) -> tuple[Effect, ...]:
         return (line(LOG_NOTICE, text),) if _LOG.isEnabledFor(logging.INFO) else ()

@@ -24,7 +24,6 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     issuer: str
     fetched: float
-    etag: str | None
     digest: str
     body: bytes
 
@@ -46,7 +45,6 @@ class LastGoodFile:
         record = Record(
             self._issuer,
             snapshot.fetched,
-            snapshot.etag,
             hashlib.sha256(snapshot.body).hexdigest(),
             snapshot.body,
         )

@@ -58,6 +58,9 @@ class Refresher:
         self._woken = threading.Event()
         self._stopping = False
         self._thread: threading.Thread | None = None
+        # What this source answered with last. A set from before (a last good file, other settings) is
+        # held on, but its entity tag says nothing to another address, nor about other algorithms.
+        self._answered: KeySnapshot | None = None
         self._slot.wake = self._woken.set
         self._load()
 
@@ -105,6 +108,7 @@ class Refresher:
         if self._stopping:
             return  # another one may fill this place by now
         self._cache.install(self._issuer, snapshot, now + self._timing.hard)
+        self._answered = snapshot
         done = self._clock.monotonic()
         self._schedule.succeeded(done, answer.max_age)
         slot.answer(asked, done + self._timing.absent)
@@ -114,16 +118,14 @@ class Refresher:
         self._save(snapshot)
 
     def _ask(self) -> Answer:
-        held = self._slot.held
-        return self._source.fetch(None if held is None else held.snapshot.etag)
+        return self._source.fetch(None if self._answered is None else self._answered.etag)
 
     def _judge(self, answer: Answer, fetched: float) -> KeySnapshot:
-        held = self._slot.held
         if answer.body is not None:
             return take_snapshot(answer.body, self._algorithms, fetched=fetched, etag=answer.etag)
-        if held is None:
-            raise KeySetError("the source says unchanged, but no set is held")
-        before = held.snapshot
+        before = self._answered
+        if before is None:
+            raise KeySetError("the source says unchanged, but has answered with no set yet")
         return KeySnapshot(before.keys, before.left_out, fetched, before.etag, before.body)
 
     def _fail(self, why: str) -> None:
@@ -143,7 +145,7 @@ class Refresher:
             record = self._last_good.load(now=now, hard=self._timing.hard)
             if record is None:
                 return
-            snapshot = take_snapshot(record.body, self._algorithms, fetched=record.fetched, etag=record.etag)
+            snapshot = take_snapshot(record.body, self._algorithms, fetched=record.fetched)
         except KeySetError as error:
             _LOG.warning("last good key set of %s is not used: %s", self._issuer, error)
             return

@@ -60,7 +60,7 @@ def test_source_that_says_unchanged_to_someone_who_holds_nothing_is_an_error() -
 
     rig = Rig(Odd())
     rig.refresher.step()
-    assert "no set is held" in str(rig.cache.states()[0].error)
+    assert "answered with no set yet" in str(rig.cache.states()[0].error)
 
 
 def test_source_that_breaks_is_one_more_failure_and_tells_no_secret(caplog: pytest.LogCaptureFixture) -> None:

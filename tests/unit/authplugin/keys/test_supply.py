@@ -84,6 +84,37 @@ def test_new_settings_leave_issuers_alone_that_are_asked_as_before(server: KeySe
         supply.stop(5.0)
 
 
+def test_a_set_that_moved_is_read_anew_although_both_places_call_it_alike() -> None:
+    old, new = mint(kid="old"), mint(kid="new")
+    with KeyServer(old.jwks()) as before, KeyServer(new.jwks()) as after:
+        before.etag = after.etag = '"1"'
+        settings = read(f'issuer = "a"\njwks_uri = "{before.url}"\n')
+        cache = KeyCache(["a"], clock=SystemClock())
+        supply = KeySupply(settings, cache, clock=SystemClock(), jitter=lambda: 0.0)
+        supply.start()
+        try:
+            wait(lambda: [key.kid for key in cache.states()[0].keys] == ["old"])
+            supply.adopt(read(f'issuer = "a"\njwks_uri = "{after.url}"\n'))
+            wait(lambda: [key.kid for key in cache.states()[0].keys] == ["new"])
+        finally:
+            supply.stop(5.0)
+
+
+def test_keys_are_judged_anew_when_other_algorithms_are_allowed(tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    file.write_text(json.dumps({"keys": [mint().jwk(), mint("ES256", kid="Curve").jwk()]}))
+    table = f'issuer = "a"\njwks_file = "{file}"\n'
+    cache = KeyCache(["a"], clock=SystemClock())
+    supply = KeySupply(read(table), cache, clock=SystemClock(), jitter=lambda: 0.0)
+    supply.start()
+    try:
+        wait(cache.ready)
+        supply.adopt(read(table + 'algorithms = ["RS256", "ES256"]\n'))
+        wait(lambda: [key.kid for key in cache.states()[0].keys] == ["Assets", "Curve"])
+    finally:
+        supply.stop(5.0)
+
+
 def test_a_set_that_comes_too_late_is_not_used() -> None:
     clock = FakeClock()
     cache = KeyCache(["a"], clock=clock)

@@ -66,7 +66,7 @@ class Terms(msgspec.Struct, frozen=True, gc=False):
         issuer: ``iss``, one of the configured ones.
         kid: name of the issuer's key that signed.
         rights: the compiled topic templates.
-        validity: seconds from ``iat``, else ``nbf``, to ``exp``; None when the token has neither.
+        validity: seconds from ``iat``, else ``nbf``, to `Grant.expires`; None when the token has neither.
     """
 
     issuer: str
@@ -85,7 +85,8 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
         asset_id: the asset, in the form used in topics, keys and events (18 characters for
             Salesforce ids).
         device_id: ``did`` as the issuer wrote it.
-        expires: ``exp``, seconds since the epoch, without leeway.
+        expires: ``exp``, or the end of the age that its issuer's tokens may reach if that comes first;
+            seconds since the epoch, without leeway.
         digest: SHA-256 of the token's bytes.
         confirmation: what the token is bound to (``cnf``, RFC 7800): ``b"j"`` and the SHA-256 JWK
             thumbprint of a key (RFC 7638), ``b"x"`` and the SHA-256 of a certificate (RFC 8705), or

@@ -187,9 +187,10 @@ class VerdictCache:
     def find_refused(self, digest: bytes, generation: int, now: float) -> Refusal | None:
         """Why a token was refused before, None when it must be judged."""
         refusal = self._bad.get(digest)
-        if refusal is None or refusal.generation != generation or now >= refusal.until:
+        if refusal is None or refusal.generation != generation:
             return None
-        return refusal
+        # What a wrong clock has called expired is judged again once that is set back.
+        return refusal if 0 < refusal.until - now <= self._refused_ttl else None
 
     def remember_refused(
         self, digest: bytes, generation: int, now: float, reason: Reason, detail: str

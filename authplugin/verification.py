@@ -110,6 +110,9 @@ def verify(
         rights = rights.fill(attributes)
     expires = float(claims.exp or 0.0)
     issued = claims.nbf if claims.iat is None else claims.iat
+    if issuer.max_age is not None and issued is not None:
+        # Whoever keeps the grant, in memory or as a session, keeps it no longer than that.
+        expires = min(expires, issued + issuer.max_age)
     terms = _share(issuer.issuer, header.kid, rights, None if issued is None else expires - issued)
     # check_claims has seen to it that both ids are there.
     return Grant(asset_id, str(claims.did), expires, digest, bound, terms)

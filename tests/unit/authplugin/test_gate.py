@@ -191,6 +191,28 @@ def test_a_remembered_token_ends_at_exp_and_leeway(seconds: float, *, in_time: b
     assert isinstance(decision, Allow) if in_time else refused(decision) == "expired"
 
 
+def test_the_age_an_issuer_allows_ends_remembered_tokens_and_sessions_too() -> None:
+    bench = Bench(CONFIG.replace("audiences", "max_token_age_s = 600\naudiences", 1))
+    token = bench.mint.mint(exp=bench.clock.now() + 86_400)
+    decision = bench.connect(token)
+    assert isinstance(decision, Allow)
+    bench.gate.open_session(AID, 1, decision.grant)
+    bench.clock.advance(629)
+    assert isinstance(bench.connect(token), Allow)
+    assert bench.gate.due() == []
+    bench.clock.advance(1)
+    assert refused(bench.connect(token)) == Reason.EXPIRED
+    assert [kick.reason for kick in bench.gate.due()] == [Reason.EXPIRED]
+
+
+def test_a_token_refused_under_a_wrong_clock_comes_in_once_it_is_set_right(bench: Bench) -> None:
+    token = bench.mint.mint()
+    bench.clock.step(10 * 86_400)
+    assert refused(bench.connect(token)) == Reason.EXPIRED
+    bench.clock.step(-10 * 86_400)
+    assert isinstance(bench.connect(token), Allow)
+
+
 def test_a_key_withdrawn_takes_its_tokens_along() -> None:
     own = TokenMint(clock=CLOCK, key=mint().key, device_key=mint().key)
     bench = Bench(mints=(own,))

@@ -130,6 +130,14 @@ def test_a_refusal_is_forgotten_after_its_time_or_under_new_keys() -> None:
     assert cache.find_refused(b"x", 1, 30.0) is None
 
 
+def test_a_clock_set_back_lengthens_no_refusal() -> None:
+    cache = VerdictCache(refused_ttl=30.0)
+    cache.remember_refused(b"d", 1, 86_400.0, Reason.EXPIRED, "")
+    assert cache.find_refused(b"d", 1, 86_400.0) is not None
+    assert cache.find_refused(b"d", 1, 86_390.0) is None
+    assert cache.find_refused(b"d", 1, 0.0) is None
+
+
 def test_bad_tokens_push_out_bad_tokens_only() -> None:
     cache = VerdictCache(capacity=1, refused_capacity=2)
     cache.remember(grant(), 1, 0.0, leeway=0.0)

@@ -6,6 +6,8 @@ from authplugin.policy import IssuerPolicy
 from authplugin.topics.containment import contains
 from authplugin.topics.grammar import check_filter, check_topic, unshare
 
+_SHOWN = 256
+
 
 def refuse_topic(grant: Grant, action: Action, topic: str, issuer: IssuerPolicy | None) -> Deny | None:
     """Why ``topic`` is not for ``grant``, None when it is.
@@ -30,7 +32,9 @@ def refuse_topic(grant: Grant, action: Action, topic: str, issuer: IssuerPolicy 
         return None
     right = topic if issuer is None else _in_full(topic, grant.asset_id, issuer)
     if right != topic and any(contains(topic_filter, right) for topic_filter in granted):
-        return Deny(Reason.TOPIC_ID_FORM, f"write the asset id in 18 characters: {right}")
+        # A detail goes to log and audit: topics of 64 kB do not.
+        shown = right if len(right) <= _SHOWN else right[:_SHOWN] + "…"
+        return Deny(Reason.TOPIC_ID_FORM, f"write the asset id in 18 characters: {shown}")
     return Deny(Reason.TOPIC_DENIED, f"not one of the asset's topics to {action}")
 
 

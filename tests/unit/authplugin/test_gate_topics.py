@@ -1,5 +1,6 @@
 import pytest
 
+from authplugin.errors import Reason
 from authplugin.model import Action, Allow, Deny, Grant, Terms
 from tests.support.gates import AID, DID, SHORT, Bench, refused
 
@@ -59,6 +60,14 @@ def test_the_short_form_is_answered_with_the_right_topic(bench: Bench) -> None:
     decision = bench.gate.authorize(bench.grant(), Action.PUBLISH, f"assets/{SHORT}/telemetry/x")
     assert isinstance(decision, Deny)
     assert f"assets/{AID}/telemetry/x" in decision.detail
+
+
+def test_what_is_said_of_a_long_topic_is_short(bench: Bench) -> None:
+    decision = bench.gate.authorize(bench.grant(), Action.PUBLISH, f"assets/{SHORT}/telemetry/{'x' * 60_000}")
+    assert refused(decision) == Reason.TOPIC_ID_FORM
+    assert isinstance(decision, Deny)
+    assert f"assets/{AID}/telemetry/x" in decision.detail
+    assert len(decision.detail) < 400
 
 
 def test_a_grant_of_an_issuer_no_longer_known_gets_no_hint(bench: Bench) -> None:

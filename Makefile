@@ -46,6 +46,11 @@ soak: $(DEV) ## 1,000 devices come, publish, expire and renew for DURATION secon
 	@deploy/system.sh demo
 	@$(BIN)/python -m tests.soak.mosquitto --duration $(or $(DURATION),1200)
 
+.PHONY: test-durability
+test-durability: $(DEV) ## a million samples while everything is killed: nothing lost, nothing twice (20 minutes)
+	@deploy/system.sh test
+	@$(BIN)/python -m tests.durability
+
 .PHONY: bench-mosquitto
 bench-mosquitto: $(DEV) ## what the gate costs the broker, against C, the password file and nobody
 	@deploy/system.sh bench

@@ -79,7 +79,9 @@ class Judge:
                 for number in missing:
                     self._partitions[number] = await self._load(number, committed[number], known[number])
             self._metrics.partitions.set(len(self._partitions))
-            return {number: self._partitions[number].position for number in committed}
+            starts = {number: self._partitions[number].position for number in committed}
+            _LOG.info("generation %d of the group: judging %s", generation, _places(starts))
+            return starts
 
     async def release(self) -> Mapping[int, int]:
         """Save and forget all partitions; see `Flow.release`."""
@@ -288,3 +290,8 @@ class Judge:
             now - s.uncommitted_since for s in self._partitions.values() if s.uncommitted_since is not None
         ]
         return max(waits, default=0.0)
+
+
+def _places(starts: Mapping[int, int]) -> str:
+    """Partitions and the offsets that they start at."""
+    return ", ".join(f"{number} from {offset}" for number, offset in sorted(starts.items())) or "nothing"

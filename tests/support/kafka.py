@@ -201,8 +201,19 @@ def _watermarks(consumer: Consumer, partition: TopicPartition, deadline: float) 
             return low, high
 
 
-def read_all(kafka: Kafka, topic: str, *, timeout: float = 15.0) -> list[Read]:
-    """Every record that a topic has now, partition by partition."""
+def read_end(kafka: Kafka, topic: str, partition: int) -> int:
+    """The next offset of a partition."""
+    consumer = Consumer({"bootstrap.servers": kafka.bootstrap, "group.id": "reader", "log_level": 0})
+    try:
+        return _watermarks(consumer, TopicPartition(topic, partition), time.monotonic() + 15)[1]
+    finally:
+        consumer.close()
+
+
+def read_all(
+    kafka: Kafka, topic: str, *, timeout: float = 15.0, partition: int | None = None, last: int | None = None
+) -> list[Read]:
+    """Every record that a topic has now; of one partition, or the last ones of each, if asked so."""
     consumer = Consumer(
         {"bootstrap.servers": kafka.bootstrap, "group.id": "reader", "enable.auto.commit": False,
          "auto.offset.reset": "earliest", "log_level": 0, "fetch.wait.max.ms": 10}
@@ -210,24 +221,26 @@ def read_all(kafka: Kafka, topic: str, *, timeout: float = 15.0) -> list[Read]:
     found: list[Read] = []
     deadline = time.monotonic() + timeout
     try:
-        left = {}
-        for partition in consumer.list_topics(topic, timeout=timeout).topics[topic].partitions:
-            low, high = _watermarks(consumer, TopicPartition(topic, partition), deadline)
+        left, starts = {}, []
+        for number in consumer.list_topics(topic, timeout=timeout).topics[topic].partitions:
+            if partition not in (None, number):
+                continue
+            low, high = _watermarks(consumer, TopicPartition(topic, number), deadline)
             if low < high:
-                left[partition] = high
-        consumer.assign([TopicPartition(topic, partition, 0) for partition in left])
+                left[number] = high
+                starts.append(TopicPartition(topic, number, low if last is None else max(low, high - last)))
+        consumer.assign(starts)
         while left and time.monotonic() < deadline:
             for message in consumer.consume(1000, timeout=0.05):
                 assert message.error() is None, message.error()
-                partition, offset = message.partition(), message.offset()
-                assert partition is not None
+                number, offset = message.partition() or 0, message.offset()
                 assert offset is not None
-                if offset + 1 >= left.get(partition, 0):
-                    left.pop(partition, None)
+                if offset + 1 >= left.get(number, 0):
+                    left.pop(number, None)
                 sent = dict(message.headers() or [])
                 headers = {name: value for name, value in sent.items() if isinstance(value, bytes)}
                 found.append(
-                    Read(partition, offset, message.timestamp()[1], message.key(), message.value(), headers)
+                    Read(number, offset, message.timestamp()[1], message.key(), message.value(), headers)
                 )
     finally:
         consumer.close()

@@ -54,12 +54,13 @@ class Administration:
         keys: key sets, for reading.
         clones: quarantines, for reading.
         step: looks at the watched files at once.
+        in_force: whether the file of revocations, as it is now, is in force.
         revocations: that file, None when there is none.
         clock: for the age of sessions.
         patience: seconds to wait for the door.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all it asks and tells, by name
         self,
         gate: Gate,
         *,
@@ -67,6 +68,7 @@ class Administration:
         keys: KeyCache,
         clones: Clones,
         step: Callable[[], None],
+        in_force: Callable[[], bool],
         revocations: Path | None,
         clock: Clock,
         patience: float = DOOR_SECONDS,
@@ -76,6 +78,7 @@ class Administration:
         self._keys = keys
         self._clones = clones
         self._step = step
+        self._in_force = in_force
         self._revocations = revocations
         self._now = clock.now
         self._patience = patience
@@ -127,10 +130,10 @@ class Administration:
 
     def _revoke(self, request: Request) -> object:
         entry = _decode(request, Entry)
+        live = self._sessions.snapshot()
         self._write(lambda text: add_entry(text, entry))
         compiled = parse_revocations(write_entry(entry), "request")
-        named = [session for session in self._sessions.snapshot() if compiled.find(session.grant) is not None]
-        self._at_the_door(_nothing)
+        named = [session for session in live if compiled.find(session.grant) is not None]
         return {"revoked": 1, "sessions": len(named)}
 
     def _unrevoke(self, request: Request) -> object:
@@ -143,7 +146,6 @@ class Administration:
             return kept
 
         self._write(without)
-        self._at_the_door(_nothing)
         return {"removed": removed}
 
     def _quarantine(self, request: Request) -> object:
@@ -173,25 +175,19 @@ class Administration:
         return frozenset(forms)
 
     def _write(self, change: Callable[[bytes], bytes]) -> None:
-        """Change the file of revocations, and have it read."""
+        """Change the file of revocations, have it read, and wait until it is in force."""
         path = self._revocations
         if path is None:
             raise AdminError(HTTPStatus.CONFLICT, "there is no file of revocations: set file in [revocation]")
         with self._writing:
-            try:
-                text = change(path.read_bytes())
-                parse_revocations(text, str(path))
-                replace_file(path, text)
-            except OSError as error:
+            _rewrite(path, change)
+            self._step()
+            self._at_the_door(_nothing)
+            if not self._in_force():
                 raise AdminError(
                     HTTPStatus.CONFLICT,
-                    f"{path} and its directory must be writable for the broker: {error.strerror}",
-                ) from None
-            except ConfigurationError as error:
-                raise AdminError(HTTPStatus.CONFLICT, str(error)) from None
-            except ValueError as error:
-                raise AdminError(HTTPStatus.BAD_REQUEST, str(error)) from None
-        self._step()
+                    f"{path} is written, but is not in force: the broker's log says what is wrong with it",
+                )
 
     def _at_the_door(self, work: Callable[[], T]) -> T:
         """Have work done on the door's thread and wait for it, and so for all that was posted before."""
@@ -212,6 +208,27 @@ class Administration:
         if not results:
             raise AdminError(HTTPStatus.INTERNAL_SERVER_ERROR, "the gate failed to do it")
         return results[0]
+
+
+def _rewrite(path: Path, change: Callable[[bytes], bytes]) -> None:
+    """Replace what a file of revocations says.
+
+    Raises:
+        AdminError: it is as it was.
+    """
+    try:
+        text = change(path.read_bytes())
+        parse_revocations(text, str(path))
+        replace_file(path, text)
+    except OSError as error:
+        raise AdminError(
+            HTTPStatus.CONFLICT,
+            f"{path} and its directory must be writable for the broker: {error.strerror}",
+        ) from None
+    except ConfigurationError as error:
+        raise AdminError(HTTPStatus.CONFLICT, str(error)) from None
+    except ValueError as error:
+        raise AdminError(HTTPStatus.BAD_REQUEST, str(error)) from None
 
 
 def _nothing() -> bool:

@@ -24,6 +24,9 @@ from authplugin.settings.issuers import IssuerTable
 from authplugin.throttle import Limits, Throttle
 from authplugin.watch import Watch, WatchedFile, WatchState
 
+REVOCATIONS = "revocations"
+"""What the file of revocations is called in metrics."""
+
 
 class Guards:
     """Made before the gate, for it takes some of them; `attach` gives them the gate.
@@ -105,6 +108,7 @@ class Guards:
                 keys=self._keys,
                 clones=self.clones,
                 step=self._look,
+                in_force=self._is_revoking,
                 revocations=None if file is None else Path(file),
                 clock=self._clock,
             )
@@ -127,6 +131,10 @@ class Guards:
     def _look(self) -> None:
         """Look at the watched files now; which those are may change."""
         self.watch.step()
+
+    def _is_revoking(self) -> bool:
+        """Whether what is revoked is what the file says now."""
+        return all(state.good for state in self.watch.states() if state.name == REVOCATIONS)
 
     def stop(self, timeout: float) -> None:
         """Stop the threads, within ``timeout`` seconds each."""
@@ -156,7 +164,7 @@ def make_watch(settings: GateSettings, gate: Gate, *, clock: Clock) -> Watch:
             WatchedFile(
                 Path(settings.revocation.file),
                 "revocation.file",
-                name="revocations",
+                name=REVOCATIONS,
                 parse=parse_revocations,
                 adopt=gate.revoke,
                 count=lambda revocations: revocations.count,

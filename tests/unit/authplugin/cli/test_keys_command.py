@@ -73,6 +73,7 @@ def test_a_running_gate_is_asked_first(tmp_path: Path, capsys: pytest.CaptureFix
         keys=bench.keys,
         clones=Clones(clock=clock),
         step=lambda: None,
+        in_force=lambda: True,
         revocations=None,
         clock=clock,
     )

@@ -110,6 +110,20 @@ def make_running(tmp_path: Path) -> Iterator[Running]:
         yield running
 
 
+def test_a_revocation_that_is_not_put_in_force_is_not_called_done(
+    running: Running, capsys: pytest.CaptureFixture[str]
+) -> None:
+    running.revocations.chmod(0o666)
+    assert running.command("revoke", "--asset", SHORT) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "is written, but is not in force" in said.err
+    assert running.decide() == "allowed"
+    running.revocations.chmod(0o644)
+    assert running.command("revoke", "--device", "another") == 0
+    assert running.decide() == "revoked"
+
+
 def test_a_revoked_asset_loses_its_session_and_stays_out_until_it_is_taken_back(
     running: Running, capsys: pytest.CaptureFixture[str]
 ) -> None:

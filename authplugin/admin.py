@@ -27,6 +27,9 @@ MAX_CONNECTIONS = 8
 PATIENCE_SECONDS = 5.0
 """How long a request may take to arrive, and its answer to be taken."""
 
+PAUSE_SECONDS = 0.1
+"""How long to wait after a connection that could not be taken."""
+
 SECRET_LEAST = 16
 
 _REQUEST_LINE = 3  # method, target, version
@@ -124,6 +127,7 @@ class AdminListener:
         self._listener: socket.socket | None = None
         self._path: Path | None = None
         self._thread: threading.Thread | None = None
+        self._closed = threading.Event()
 
     def listen_at_socket(self, path: Path) -> None:
         """Listen at a Unix socket, and take the place of one that a crash left behind.
@@ -160,6 +164,7 @@ class AdminListener:
         listener, self._listener = self._listener, None
         if listener is None:
             return
+        self._closed.set()
         with contextlib.suppress(OSError):  # it wakes the thread up
             listener.shutdown(socket.SHUT_RDWR)
         listener.close()
@@ -179,7 +184,10 @@ class AdminListener:
             try:
                 connection, _ = listener.accept()
             except OSError:
-                continue  # closed by `close`, or a client that gave up
+                # Closed by `close`, or a client that gave up; or the process is out of descriptors,
+                # and asking for one all the time would take the broker's own time.
+                self._closed.wait(PAUSE_SECONDS)
+                continue
             if not self._free.acquire(blocking=False):
                 connection.close()
                 continue

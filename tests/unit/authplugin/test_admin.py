@@ -1,5 +1,8 @@
+import contextlib
 import http.client
 import json
+import os
+import resource
 import socket
 import stat
 import threading
@@ -176,6 +179,30 @@ def test_no_bytes_make_the_listener_fail(data: bytes) -> None:
         while chunk := ours.recv(65_536):
             reply += chunk
     assert reply == b"" or reply.startswith((b"HTTP/1.1 4", b"HTTP/1.1 200"))
+
+
+def test_it_waits_for_a_free_descriptor_instead_of_spinning(path: Path, listener: AdminListener) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    client = socket.socket(socket.AF_UNIX)
+    taken: list[int] = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (client.fileno() + 64, limits[1]))
+    try:
+        with contextlib.suppress(OSError):
+            while len(taken) < 65:
+                taken.append(os.open(os.devnull, os.O_RDONLY))
+        assert len(taken) < 65
+        client.connect(str(path))
+        began, used = time.monotonic(), time.process_time()
+        while time.monotonic() < began + 0.5:
+            time.sleep(0.05)
+        assert time.process_time() - used < (time.monotonic() - began) / 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for descriptor in taken:
+            os.close(descriptor)
+        client.close()
+    assert answered(say(path, b"GET / HTTP/1.1\r\n\r\n"))[0] == HTTPStatus.OK
+    listener.close()
 
 
 def test_a_port_answers_only_who_knows_the_secret() -> None:

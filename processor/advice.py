@@ -40,9 +40,13 @@ ADVICE: Mapping[DeadReason, Advice] = {
         "Have the edge node send names with its data: switch aliases off.",
     ),
     DeadReason.UNKNOWN_METRIC: Advice(
-        'No rule selects the metric (`engine.unknown_metrics = "dead"`), or the asset has too many series. '
-        "The message's other metrics are judged.",
-        'Write a rule for it or set `"judge"`; else raise `engine.series`.',
+        'No rule selects the metric (`engine.unknown_metrics = "dead"`). The others of its message are judged.',
+        'Write a rule for it, or set `"judge"`.',
+    ),
+    DeadReason.SERIES_LIMIT: Advice(
+        "The asset has named more metrics and event types than `engine.series`. Those it named before are "
+        "judged; once a day a finding tells of it.",
+        "Find out why the device invents names; if it has that many, raise `engine.series`.",
     ),
     DeadReason.TIME_INVALID: Advice(
         "`ts` is neither milliseconds since the epoch nor RFC 3339 with a zone, is outside 1970 to 9999, or "

@@ -21,6 +21,7 @@ class DeadReason(StrEnum):
     METRIC_NAME = "metric_name"
     ALIAS_ONLY = "alias_only"
     UNKNOWN_METRIC = "unknown_metric"
+    SERIES_LIMIT = "series_limit"
     TIME_INVALID = "time_invalid"
     CLOCK_AHEAD = "clock_ahead"
     IDENTITY_MISMATCH = "identity_mismatch"

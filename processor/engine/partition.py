@@ -244,7 +244,7 @@ class Engine:
             self._bury(record, DeadReason.UNKNOWN_METRIC, f"{unknown} metrics that no rule selects", unknown)
         if crowded:
             detail = f"{crowded} metrics beyond the asset's {limits.series} series"
-            self._bury(record, DeadReason.UNKNOWN_METRIC, detail, crowded)
+            self._bury(record, DeadReason.SERIES_LIMIT, detail, crowded)
 
     def _fits(self, at: int, names: tuple[str, ...], *, picky: bool) -> bool:
         """Whether these names can become the asset's shape: room for all, and none of them met before."""

@@ -9,7 +9,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
+from processor.cases.excess import Excess
 from processor.clock import Clock
 from processor.engine.partition import Engine
 from processor.errors import DeadReason, StreamError
@@ -126,6 +128,7 @@ class Judge:
             started = time.perf_counter()
             outcome = self._advance(state.engine, new)
             self._metrics.batch_seconds.observe(time.perf_counter() - started)
+            outcome = replace(outcome, events=outcome.events + state.excess.find(outcome.dead))
             records = [case_record(self._settings.topics, event) for event in outcome.events]
             records += [
                 dead_record(self._settings.topics, partition, one.record, one.reason, one.detail)
@@ -205,7 +208,8 @@ class Judge:
         elif start < known.first:
             await self._report_lost(number, start, known.first)
             start = known.first
-        return Partition(engine, position=start, saved=start)
+        excess = Excess(series=self._settings.engine.series, dead_letters=self._settings.worker.dead_letters)
+        return Partition(engine, excess, position=start, saved=start)
 
     def _advance(self, engine: Engine, run: Sequence[Record]) -> Outcome:
         """Judge a run; a record that the engine fails on is a dead letter, whatever the fault."""

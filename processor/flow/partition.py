@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
+from processor.cases.excess import Excess
 from processor.engine.partition import Engine
 from processor.model import Record
 
@@ -29,6 +30,7 @@ class Partition:
 
     Attributes:
         engine: its memory.
+        excess: finds assets beyond their limits.
         position: the next record to judge.
         saved: everything below is covered by an acknowledged snapshot.
         dirty_since: when the first record after `saved` was judged; None when there is none.
@@ -36,6 +38,7 @@ class Partition:
     """
 
     engine: Engine
+    excess: Excess
     position: int
     saved: int
     dirty_since: float | None = None

@@ -211,6 +211,28 @@ def test_what_cannot_be_judged_is_a_dead_letter_with_its_reason_its_origin_and_i
     assert program.metric("processor_worker_dead_letters_total") == len(bad)
 
 
+def test_an_asset_that_invents_metrics_and_floods_is_found_and_the_others_are_judged(judged: Watch) -> None:
+    program = worker(judged, engine__series=8, worker__dead_letters=20)
+    feed = Feed(judged)
+    for number in range(200):
+        value = {"ts": START + number, "metrics": {f"invented{number}": number}}
+        feed.raw(json.dumps(value).encode(), b"02iBAD0000000000AA")
+        feed.raw(b"flood", b"02iBAD0000000001AA")
+    feed.telemetry(len(ASSETS) * 4)
+    until(lambda: feed.expected() <= told(cases(judged)), 15, "the other assets are judged")
+    until(lambda: program.metric("processor_worker_samples_total", outcome="dead") == 392, 15, "all is counted")
+    found = [json.loads(record.value or b"") for record in cases(judged)]
+    findings = {(e["subject"], e["data"]["rule"]["id"]) for e in found if ".security." in e["type"]}
+    assert findings == {
+        ("02iBAD0000000000AA", "limit:series"),
+        ("02iBAD0000000000AA", "limit:dead-letters"),
+        ("02iBAD0000000001AA", "limit:dead-letters"),
+    }
+    assert program.metric("processor_worker_dead_letters_total", reason="series_limit") == 192
+    assert program.metric("processor_worker_events_total", rule="limit:series") == 1
+    assert program.end() == 0
+
+
 def test_a_worker_killed_in_mid_stream_loses_nothing_and_its_repeats_have_the_same_ids(judged: Watch) -> None:
     feed = Feed(judged)
     settings = judged.settings(worker__instance_id="one", worker__run_size=20)

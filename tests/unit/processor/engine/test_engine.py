@@ -243,7 +243,7 @@ def test_an_asset_that_invents_metrics_meets_its_own_limit_and_no_other_asset_do
     one = engine(series=5)
     records = [sent("a", at(n), **{f"m{n}": 1, "temperature": 1}) for n in range(10)]
     outcome = one.advance([*records, sent("b", at(1), temperature=1)])
-    assert {dead.reason for dead in outcome.dead} == {DeadReason.UNKNOWN_METRIC}
+    assert {dead.reason for dead in outcome.dead} == {DeadReason.SERIES_LIMIT}
     assert one.rows["series"] == 6
     assert (outcome.counts.received, outcome.counts.judged, outcome.counts.dead) == (21, 15, 6)
 

@@ -2,6 +2,7 @@ from typing import NamedTuple, cast
 
 import pytest
 
+from processor.cases.excess import Excess
 from processor.engine.partition import Engine
 from processor.flow.partition import Partition, Verdict
 
@@ -20,7 +21,7 @@ def run(first: int, last: int) -> list[Record]:
 
 @pytest.fixture
 def partition() -> Partition:
-    return Partition(cast("Engine", None), position=100, saved=100)
+    return Partition(cast("Engine", None), cast("Excess", None), position=100, saved=100)
 
 
 def test_the_next_records_are_judged(partition: Partition) -> None:

@@ -39,12 +39,19 @@ def run(args: argparse.Namespace) -> int:
         return 0
     for session in answer["sessions"]:
         words = "  ".join(_printable(str(session[name] or "-")) for name in _COLUMNS)
-        ends = datetime.fromtimestamp(session["expires"], UTC).isoformat(timespec="seconds")
-        print(f"{words}  for {session['seconds']:.0f} s, token until {ends}")
+        print(f"{words}  for {session['seconds']:.0f} s, token until {_moment(session['expires'])}")
     shown = len(answer["sessions"])
     if shown < answer["found"]:
         print(f"{shown} of {answer['found']} shown; --limit and --asset choose", file=sys.stderr)
     return 0
+
+
+def _moment(seconds: float) -> str:
+    """A time, in UTC; a token may well end beyond what a calendar holds."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+    except (ValueError, OverflowError):
+        return "after the year 9999"
 
 
 def _printable(text: str) -> str:

@@ -73,8 +73,8 @@ socket = "admin"
         )
         return "allowed" if isinstance(decision, Allow) else str(getattr(decision, "reason", ""))
 
-    def open(self, client_id: str) -> None:
-        token = self.mint.mint()
+    def open(self, client_id: str, **claims: object) -> None:
+        token = self.mint.mint(**claims)
 
         def let_in() -> bool:
             decision = self.assembly.gate.authenticate(Connect(client_id, None, token, "192.0.2.1"))
@@ -217,6 +217,14 @@ def test_sessions_are_listed_without_tokens(running: Running, capsys: pytest.Cap
     assert "1 of 2 shown" in capsys.readouterr().err
     assert running.command("sessions", "--asset", "02iAB00000XdEfG") == 0
     assert capsys.readouterr().out == ""
+
+
+def test_a_session_whose_token_ends_beyond_all_years_is_listed_too(
+    running: Running, capsys: pytest.CaptureFixture[str]
+) -> None:
+    running.open(f"{AID}:2", exp=1_700_000_000_000)  # an issuer that counts milliseconds
+    assert running.command("sessions") == 0
+    assert capsys.readouterr().out.splitlines()[1].endswith("token until after the year 9999")
 
 
 def test_without_a_gate_or_a_place_to_ask_the_command_says_so(

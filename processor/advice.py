@@ -40,7 +40,7 @@ ADVICE: Mapping[DeadReason, Advice] = {
         "Have the edge node send names with its data: switch aliases off.",
     ),
     DeadReason.UNKNOWN_METRIC: Advice(
-        'No rule selects the metric (`engine.unknown_metrics = "dead"`). The others of its message are judged.',
+        'No rule selects the metric (`engine.unknown_metrics = "dead"`). The message\'s others are judged.',
         'Write a rule for it, or set `"judge"`.',
     ),
     DeadReason.SERIES_LIMIT: Advice(

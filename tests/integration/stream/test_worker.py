@@ -220,7 +220,9 @@ def test_an_asset_that_invents_metrics_and_floods_is_found_and_the_others_are_ju
         feed.raw(b"flood", b"02iBAD0000000001AA")
     feed.telemetry(len(ASSETS) * 4)
     until(lambda: feed.expected() <= told(cases(judged)), 15, "the other assets are judged")
-    until(lambda: program.metric("processor_worker_samples_total", outcome="dead") == 392, 15, "all is counted")
+    until(
+        lambda: program.metric("processor_worker_samples_total", outcome="dead") == 392, 15, "all is counted"
+    )
     found = [json.loads(record.value or b"") for record in cases(judged)]
     findings = {(e["subject"], e["data"]["rule"]["id"]) for e in found if ".security." in e["type"]}
     assert findings == {

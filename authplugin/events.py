@@ -9,11 +9,11 @@ door takes them.
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 import msgspec
 
+from authplugin.authevent import CloudEvent, Spelling, Stranger, Verified, describe
 from authplugin.clock import Clock
 from authplugin.clones import Finding
 from authplugin.errors import Reason
@@ -22,7 +22,6 @@ from authplugin.sessions import Session
 
 TOPIC = "assetgate/auth/"
 UNVERIFIED = "-"
-SOURCE = "/assetgate/authplugin"
 TAKE = 1_000
 """Most events taken at once, so that a door's turn stays short."""
 
@@ -97,6 +96,8 @@ class Events:
         self._unusable = unusable
         self._rate = denied_per_second
         self._capacity = capacity
+        self._times = Spelling()
+        self._encode = msgspec.json.Encoder().encode
         self._waiting: deque[_Seen] = deque()
         self._told: dict[Reason, _Told] = {}
         self._stale: dict[str, float] = {}
@@ -191,36 +192,21 @@ class Events:
                 self._wait("keys_stale", None, None, None, Reason.KEYS_STALE, issuer=issuer)
 
     def _write(self, seen: _Seen) -> AuthEvent:
-        grant = seen.grant
-        data: dict[str, object] = {"reason": seen.reason}
-        if grant is not None:
-            data |= {
-                "assetId": grant.asset_id,
-                "deviceId": grant.device_id,
-                "issuer": grant.issuer,
-                "kid": grant.kid,
-                "keyThumbprint": grant.key_thumbprint,
-                "possession": seen.possession,
-                "clientId": seen.client_id,
-                "tokenDigest": grant.token_digest,
-                "expires": grant.expires,
-            }
-        elif seen.issuer is not None:
-            data["issuer"] = seen.issuer
-        elif seen.client_id is not None:
-            data["claimed_clientId"] = seen.client_id
-        event: dict[str, object] = {
-            "specversion": "1.0",
-            "id": self._new_id(),
-            "source": SOURCE,
-            "type": f"assetgate.auth.{seen.type}.v1",
-            "time": datetime.fromtimestamp(seen.at, UTC).isoformat(timespec="milliseconds"),
-            "datacontenttype": "application/json",
-            "data": data,
-        }
-        if grant is not None:
-            event["subject"] = grant.asset_id
-        if seen.times > 1:
-            event["count"] = seen.times
+        grant, reason = seen.grant, seen.reason
+        subject: str | msgspec.UnsetType = msgspec.UNSET
+        data: Verified | Stranger
+        if grant is None:
+            data = Stranger(reason, seen.client_id, seen.issuer)
+        else:
+            subject = grant.asset_id
+            data = describe(grant, reason=reason, possession=seen.possession, client_id=seen.client_id)
+        event = CloudEvent(
+            self._new_id(),
+            f"assetgate.auth.{seen.type}.v1",
+            self._times.spell(seen.at),
+            data,
+            subject,
+            seen.times if seen.times > 1 else msgspec.UNSET,
+        )
         topic = TOPIC + (UNVERIFIED if grant is None else grant.asset_id)
-        return AuthEvent(topic, msgspec.json.encode(event))
+        return AuthEvent(topic, self._encode(event))

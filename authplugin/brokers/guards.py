@@ -1,5 +1,6 @@
 """What stands beside the gate: throttle, clones, events, watched files and the administrator's road."""
 
+import itertools
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -47,7 +48,7 @@ class Guards:
         if settings.events.enabled:
             self.events = Events(
                 clock=clock,
-                new_id=lambda: str(uuid.uuid4()),
+                new_id=_ids(),
                 unusable=lambda: [state.issuer for state in keys.states() if not state.usable],
                 denied_per_second=settings.events.denied_per_second,
                 capacity=settings.events.capacity,
@@ -150,6 +151,12 @@ def _sources(settings: GateSettings) -> tuple[object, ...]:
         settings.revocation.file,
         *((one.issuer, one.require_provisioned, one.provisioned_file, one.id_form) for one in issuers),
     )
+
+
+def _ids() -> Callable[[], str]:
+    """Ids no other event has: one random name a start, and a number."""
+    start = f"{uuid.uuid4()}-"
+    return map((start + "{}").format, itertools.count(1)).__next__
 
 
 def _stay() -> None:

@@ -7,9 +7,13 @@ import msgspec
 LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 """The alphabet."""
 
-# By length modulo 4: the last letters whose unused bits are zero; one letter over four holds no
-# byte, so none is right.
-_LAST = (frozenset[int](), frozenset[int](), frozenset(b"AQgw"), frozenset(b"AEIMQUYcgkosw048"))
+TO_STANDARD = bytes.maketrans(b"-_", b"+/")
+"""Into the standard alphabet, which decoders read."""
+
+LAST = (frozenset[int](), frozenset[int](), frozenset(b"AQgw"), frozenset(b"AEIMQUYcgkosw048"))
+"""By length modulo 4: the last letters whose unused bits are zero. One letter over four holds no
+byte, so none is right; of whole fours each ends rightly."""
+
 _TO_URL = bytes.maketrans(b"+/", b"-_")
 
 # msgspec decodes base64 inside a JSON string in less than half of binascii's time.
@@ -24,7 +28,7 @@ def check_end(part: bytes) -> None:
         ValueError: it does not.
     """
     remainder = len(part) & 3
-    if remainder and part[-1] not in _LAST[remainder]:
+    if remainder and part[-1] not in LAST[remainder]:
         raise ValueError("does not end as base64url must")
 
 
@@ -36,7 +40,7 @@ def decode_letters(part: bytes) -> bytes:
     """
     # As `check_end`, without the call: three parts of every token come by here.
     remainder = len(part) & 3
-    if remainder and part[-1] not in _LAST[remainder]:
+    if remainder and part[-1] not in LAST[remainder]:
         raise ValueError("does not end as base64url must")
     return _decode_quoted(b'"' + part + _PADDING[remainder])
 

@@ -11,7 +11,7 @@ from typing import TypeGuard
 import msgspec
 
 from authplugin.errors import Reason, Refused
-from authplugin.jose.base64url import LETTERS, decode_letters
+from authplugin.jose.base64url import LAST, LETTERS, TO_STANDARD, decode_letters
 from authplugin.jose.json import parse_object
 
 MAX_TOKEN_BYTES = 8192
@@ -30,12 +30,13 @@ DEFAULT_TYPES = frozenset({DEFAULT_TYPE})
 BEGINNINGS = frozenset(b"eICD")
 """What a token can begin with: a brace, or white space before it, in base64url."""
 
-_OUTSIDE = b"!"
-# One pass over the bytes: base64url becomes the standard alphabet, dots stay, all else is outside.
-_TO_STANDARD = bytes(
-    {ord("-"): ord("+"), ord("_"): ord("/")}.get(byte, byte) if byte in LETTERS + b"." else _OUTSIDE[0]
-    for byte in range(256)
-)
+# Letters of the standard alphabet that base64url has others for, padding, and the escape of the JSON
+# strings in which parts are decoded: the only bytes outside the alphabet that the decoder would take.
+_PLUS, _SLASH, _EQUALS, _ESCAPE = b"+/=\\"
+# What a part of that length modulo 4 is followed by, in ``["<payload>","<signature>"]``.
+_AFTER_PAYLOAD = (b'","', b'","', b'==","', b'=","')
+_AFTER_SIGNATURE = (b'"]', b'"]', b'=="]', b'="]')
+_decode_parts = msgspec.json.Decoder(tuple[bytes, bytes]).decode
 
 _KID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~:/@+=,#")
 
@@ -93,32 +94,58 @@ def split(token: bytes) -> Compact:
     second = token.find(b".", first + 1)
     if first < 0 or second < 0 or token.find(b".", second + 1) >= 0:
         raise Refused(Reason.MALFORMED, "not three parts with a dot between them")
-    if first == 0:
-        raise Refused(Reason.MALFORMED, "the header is empty")
-    standard = token.translate(_TO_STANDARD)
-    if _OUTSIDE in standard:
-        raise Refused(Reason.MALFORMED, "not only base64url letters and dots")
+    # A flood of letters and dots ends here, before the rest of it is decoded and a parser fails.
+    header = _decode_header(token[:first])
+    if _PLUS in token or _SLASH in token or _EQUALS in token or _ESCAPE in token:
+        raise Refused(Reason.MALFORMED, _fault(token))
+    # By length modulo 4, for the ends depend on it; no last letter differs in the two alphabets.
+    payload, signature = (second - first - 1) & 3, (len(token) - second - 1) & 3
+    if (payload and token[second - 1] not in LAST[payload]) or (
+        signature and token[-1] not in LAST[signature]
+    ):
+        raise Refused(Reason.MALFORMED, _fault(token))
+    standard = token.replace(b"-", b"+").replace(b"_", b"/")
     try:
-        header = decode_letters(standard[:first])
-        # A flood of letters and dots ends here, before the rest of it is decoded and a parser fails.
-        if not _is_braced(header):
-            raise Refused(Reason.MALFORMED, "the header is not a JSON object")
-        return Compact(
-            header,
-            decode_letters(standard[first + 1 : second]),
-            token[:second],
-            decode_letters(standard[second + 1 :]),
+        parts = _decode_parts(
+            b'["%b%b%b%b'
+            % (
+                standard[first + 1 : second],
+                _AFTER_PAYLOAD[payload],
+                standard[second + 1 :],
+                _AFTER_SIGNATURE[signature],
+            )
         )
-    except ValueError as error:
-        raise Refused(Reason.MALFORMED, f"a part {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Refused(Reason.MALFORMED, _fault(token)) from None
+    return Compact(header, parts[0], token[:second], parts[1])
 
 
-def _is_braced(header: bytes) -> bool:
-    """Whether a text can be a JSON object: braces around it, white space around those at most."""
-    if header.startswith(b"{") and header.endswith(b"}"):
-        return True
+@lru_cache(maxsize=1024)
+def _decode_header(part: bytes) -> bytes:
+    """Decode a header that can be a JSON object; remembered, bounded, as in `parse_header`.
+
+    Raises:
+        Refused: ``malformed``.
+    """
+    if not part:
+        raise Refused(Reason.MALFORMED, "the header is empty")
+    try:
+        if part.translate(None, LETTERS):
+            raise Refused(Reason.MALFORMED, _fault(part))
+        header = decode_letters(part.translate(TO_STANDARD))
+    except ValueError:
+        raise Refused(Reason.MALFORMED, _fault(part)) from None
     text = header.strip(b" \t\n\r")
-    return text.startswith(b"{") and text.endswith(b"}")
+    if not (text.startswith(b"{") and text.endswith(b"}")):
+        raise Refused(Reason.MALFORMED, "the header is not a JSON object")
+    return header
+
+
+def _fault(text: bytes) -> str:
+    """What is wrong with the letters of a part, or of several with dots between them."""
+    if text.translate(None, LETTERS + b"."):
+        return "not only base64url letters and dots"
+    return "a part does not end as base64url must"
 
 
 @lru_cache(maxsize=1024)

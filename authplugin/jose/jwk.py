@@ -20,7 +20,7 @@ from jwt import PyJWK
 from jwt.exceptions import PyJWTError
 
 from authplugin.errors import KeySetError
-from authplugin.jose.base64url import LETTERS, check_end, decode_letters, encode
+from authplugin.jose.base64url import LETTERS, TO_STANDARD, check_end, decode_letters, encode
 from authplugin.jose.compact import is_kid
 from authplugin.jose.edwards import is_sound
 from authplugin.jose.key import Ed25519Key, P256Key, RSAKey, VerifyingKey
@@ -47,7 +47,6 @@ _OBJECT = (dict, Mapping)
 _SMALL_PRIMES = math.prod(
     n for n in range(2, 752) if all(n % factor for factor in range(2, math.isqrt(n) + 1))
 )
-_TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 _ALGORITHM_OF_CURVE = {("EC", "P-256"): "ES256", ("OKP", "Ed25519"): "EdDSA"}
 
 
@@ -285,7 +284,7 @@ def _letters(jwk: Mapping[str, object], member: str) -> bytes:
 
 
 def _octets(jwk: Mapping[str, object], member: str) -> bytes:
-    return decode_letters(_letters(jwk, member).translate(_TO_STANDARD))
+    return decode_letters(_letters(jwk, member).translate(TO_STANDARD))
 
 
 def _integer_letters(jwk: Mapping[str, object], member: str) -> bytes:

@@ -8,7 +8,7 @@ token (`bound_key`) or, where that has the key's thumbprint only, from the proof
 from collections.abc import Mapping
 
 from authplugin.errors import Reason, Refused
-from authplugin.jose.base64url import LETTERS, decode_letters, encode
+from authplugin.jose.base64url import LETTERS, TO_STANDARD, decode_letters, encode
 from authplugin.jose.certificate import certificate_digest, certificate_jwk
 from authplugin.jose.jwk import UnfitKeyError, admit_bound, digest
 from authplugin.jose.key import VerifyingKey
@@ -20,7 +20,6 @@ CERTIFICATE = b"x"
 """First byte of a confirmation that is the SHA-256 of a certificate's DER."""
 
 _DIGEST_BYTES = 32
-_TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 
 
 def confirmation(cnf: Mapping[str, object] | None) -> bytes:
@@ -147,7 +146,7 @@ def _digest(cnf: Mapping[str, object], member: str) -> bytes:
     value = cnf[member]
     letters = value.encode("utf-8", "replace") if isinstance(value, str) else b"!"
     try:
-        octets = b"" if letters.translate(None, LETTERS) else decode_letters(letters.translate(_TO_STANDARD))
+        octets = b"" if letters.translate(None, LETTERS) else decode_letters(letters.translate(TO_STANDARD))
     except ValueError:
         octets = b""
     if len(octets) != _DIGEST_BYTES:

@@ -131,3 +131,17 @@ def test_remembered_header_is_not_lent_to_another_set_of_algorithms() -> None:
     with pytest.raises(Refused) as refused:
         parse_header(raw, frozenset({"ES256"}))
     assert refused.value.reason is Reason.ALG_NOT_ALLOWED
+
+
+def test_no_byte_outside_the_alphabet_stands_anywhere_in_a_token() -> None:
+    token = b".".join(map(base64url, (b'{"a":1}', b"payload of it", b"a signature")))
+    letters = set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
+    for where in range(len(token)):
+        for byte in set(range(256)) - letters:
+            for put in (bytes([byte]), rb"\u0041" * 4):
+                for rest in (where, where + 1):  # one letter more, and one instead of another
+                    with pytest.raises(Refused):
+                        split(token[:where] + put + token[rest:])
+    for end in (b"=", b"==", b"\n", b'"', b'",""', b'"]'):
+        with pytest.raises(Refused):
+            split(token + end)

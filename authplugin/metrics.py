@@ -6,9 +6,12 @@ Prometheus asks, so counting costs a decision two additions; see `authplugin.tal
 """
 
 import contextlib
+import io
+import socket
+import time
 from collections.abc import Callable, Iterator
-from threading import Thread
-from typing import Any
+from threading import BoundedSemaphore, Thread
+from typing import Any, ClassVar
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import CollectorRegistry, start_http_server
@@ -25,6 +28,9 @@ from authplugin.tally import Tally
 from authplugin.throttle import Throttle
 from authplugin.verdicts import VerdictCache
 from authplugin.watch import WatchState
+
+MAX_CONNECTIONS = 8
+"""Most connections that are answered at once; each holds a thread and a descriptor of the broker's."""
 
 
 class Metrics:
@@ -99,8 +105,10 @@ class Metrics:
     def serve(self, address: str, port: int, *, patience: float = 5.0) -> "Endpoint":
         """Answer Prometheus at ``http://<address>:<port>/metrics`` from a thread.
 
-        A connection that asks nothing for ``patience`` seconds is closed: each holds a thread and a
-        descriptor of the broker's.
+        Args:
+            address: an IP address.
+            port: 0 for a free one.
+            patience: seconds in which a connection has to have asked; else it is closed.
 
         Raises:
             OSError: the address cannot be listened on.
@@ -108,6 +116,7 @@ class Metrics:
 
         class Handler(_Handler):
             timeout = patience
+            free = BoundedSemaphore(MAX_CONNECTIONS)
 
         server, thread = start_http_server(port, address, self.registry)
         server.RequestHandlerClass = Handler
@@ -117,13 +126,44 @@ class Metrics:
 class _Handler(WSGIRequestHandler):
     """Answers one request, and writes nothing into the broker's log."""
 
+    timeout: ClassVar[float]
+    free: ClassVar[BoundedSemaphore]
+
+    def setup(self) -> None:
+        """Read with one deadline."""
+        super().setup()
+        self.rfile = io.BufferedReader(_Request(self.connection, time.monotonic() + self.timeout))
+
     def handle(self) -> None:
-        """Answer, unless nothing is asked in time."""
-        with contextlib.suppress(TimeoutError):
-            super().handle()
+        """Answer, unless nothing is asked in time, or too many ask."""
+        if not self.free.acquire(blocking=False):
+            return
+        try:
+            with contextlib.suppress(OSError):  # too slow, or gone
+                super().handle()
+        finally:
+            self.free.release()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the parent's name for it
         """Say nothing."""
+
+
+class _Request(io.RawIOBase):
+    """What a connection sends, up to a moment on the monotonic clock: whoever drips is not waited for."""
+
+    def __init__(self, connection: socket.socket, until: float) -> None:
+        self._connection = connection
+        self._until = until
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - any writable buffer: 3.11 has no type for it
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._connection.settimeout(left)
+        return self._connection.recv_into(buffer)
 
 
 class Endpoint:

@@ -1,4 +1,8 @@
+import contextlib
 import socket
+import struct
+import threading
+import time
 import urllib.request
 
 import pytest
@@ -8,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from authplugin.errors import Reason
 from authplugin.events import Events
 from authplugin.keys.cache import KeyCache
-from authplugin.metrics import Metrics
+from authplugin.metrics import MAX_CONNECTIONS, Metrics
 from authplugin.model import Action, Allow, Connect, Deny
 from authplugin.sessions import Session
 from authplugin.watch import WatchState
@@ -126,6 +130,64 @@ def test_a_connection_that_asks_nothing_is_closed_and_said_nothing_of(
         with socket.create_connection(("127.0.0.1", endpoint.port), timeout=10) as half_open:
             half_open.sendall(b"GET /metrics")
             assert half_open.recv(1) == b""
+    finally:
+        endpoint.close()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_connection_that_drips_is_closed_as_well() -> None:
+    endpoint = Metrics().serve("127.0.0.1", 0, patience=0.3)
+    try:
+        with socket.create_connection(("127.0.0.1", endpoint.port), timeout=0.05) as dripping:
+            deadline, ended = time.monotonic() + 10, False
+            while not ended and time.monotonic() < deadline:
+                try:
+                    dripping.sendall(b"G")
+                    ended = dripping.recv(1) == b""
+                except TimeoutError:
+                    continue
+                except OSError:
+                    ended = True
+            assert ended
+    finally:
+        endpoint.close()
+
+
+def test_few_connections_are_held_at_once() -> None:
+    endpoint = Metrics().serve("127.0.0.1", 0, patience=600.0)
+    with contextlib.ExitStack() as stack:
+        stack.callback(endpoint.close)
+
+        def connect() -> socket.socket:
+            return stack.enter_context(socket.create_connection(("127.0.0.1", endpoint.port), timeout=10))
+
+        held = [connect() for _ in range(MAX_CONNECTIONS)]
+        assert connect().recv(1) == b""
+        held.pop().close()
+        deadline = time.monotonic() + 10
+        answer = b""
+        while not answer and time.monotonic() < deadline:
+            with contextlib.suppress(OSError), connect() as asking:
+                asking.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+                answer = asking.recv(12)
+        assert answer == b"HTTP/1.0 200"
+
+
+def test_a_connection_that_is_reset_leaves_no_trace_in_the_brokers_output(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    endpoint = Metrics().serve("127.0.0.1", 0)
+    threads = threading.active_count()
+    try:
+        rude = socket.create_connection(("127.0.0.1", endpoint.port), timeout=10)
+        rude.sendall(b"GET /metrics")
+        deadline = time.monotonic() + 10
+        while threading.active_count() == threads and time.monotonic() < deadline:
+            time.sleep(0.01)
+        rude.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        rude.close()
+        while threading.active_count() > threads and time.monotonic() < deadline:
+            time.sleep(0.01)
     finally:
         endpoint.close()
     assert capfd.readouterr() == ("", "")

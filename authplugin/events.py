@@ -120,7 +120,9 @@ class Events:
             told.untold += 1
             return
         told.left -= 1.0
-        self._wait("denied", decision.grant, None, connect.client_id[:_SHOWN], reason)
+        # Lone surrogates, which a door may hand on, are no JSON.
+        client_id = connect.client_id[:_SHOWN].encode("utf-8", "replace").decode()
+        self._wait("denied", decision.grant, None, client_id, reason)
 
     def authorized(self, grant: Grant, action: Action, topic: str, decision: Decision) -> None:
         """Nothing: refused topics are many, and in log, audit and metrics."""

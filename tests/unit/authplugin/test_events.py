@@ -60,6 +60,12 @@ def make_scene() -> Scene:
     return Scene()
 
 
+def test_a_client_id_that_is_no_unicode_keeps_no_other_event_back(scene: Scene) -> None:
+    scene.refuse(Reason.EXPIRED, "fine")
+    scene.refuse(Reason.MALFORMED, "\ud800")
+    assert [payload["data"]["claimed_clientId"] for _, payload in scene.take()] == ["fine", "?"]
+
+
 def test_a_session_tells_who_began_and_ended_it(scene: Scene) -> None:
     token = scene.bench.mint.mint()
     decision = scene.gate.authenticate(Connect(AID, None, token, "192.0.2.1"))

@@ -20,6 +20,7 @@ from processor.codec.text import TextCodec
 from processor.errors import DeadLetter, DeadReason
 from processor.limits import Format as Name
 from processor.limits import Limits
+from processor.model import TAIL
 
 #: Media type, in lower case and without parameters → format. Sparkplug has none of its own: protobuf's.
 CONTENT_TYPES: Mapping[bytes, Name] = {
@@ -64,6 +65,9 @@ class Codec:
         self._payload_bytes = limits.payload_bytes
         self._filters = [_make_filter(topic, name) for topic, name in limits.formats.items()]
         self._chosen: dict[tuple[bytes, str, bytes], Format] = {}
+        #: The header of the usual record, whose payload is JSON whatever it holds; None when a setting may
+        #: give it another format.
+        self.usual = None if limits.formats else (TAIL, b"telemetry")
         self._shapes = Shapes(limits.metrics)
         self._packs = Packs(self._shapes)
         ahead = round(limits.clock_ahead * 1000)
@@ -110,10 +114,6 @@ class Codec:
         if tail == b"status":
             return ()
         raise DeadLetter(DeadReason.TOPIC_INVALID, "neither telemetry, events nor status")
-
-    def intern(self, names: tuple[str, ...]) -> tuple[str, ...]:
-        """The one object that stands for this shape in every reading."""
-        return self._shapes.known.setdefault(names, names)
 
     @property
     def passed_over(self) -> int:

@@ -10,7 +10,17 @@ from msgspec import Meta
 from processor.detect import duration
 from processor.detect.detector import Detector, Row, Target
 from processor.detect.duration import Duration
-from processor.detect.trend import FIELDS, doubt, fold, level, restart, slope
+from processor.detect.trend import (
+    DOUBT,
+    FIELDS,
+    doubt,
+    fold,
+    fold_doubt,
+    level,
+    restart,
+    restart_doubt,
+    slope,
+)
 from processor.model import Explanation
 
 #: The slope must be this many of its standard errors away from none.
@@ -40,7 +50,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 10.0
 
 
-STATE = np.dtype([*FIELDS, ("jumps", np.uint8), ("on", np.uint8)])
+STATE = np.dtype([*FIELDS, *DOUBT, ("jumps", np.uint8), ("on", np.uint8)])
 PARAMS = np.dtype(
     [
         ("reaches", np.float64),
@@ -73,6 +83,7 @@ def step(x: Row, p: Row, t: int, v: float) -> bool:
     """Fold the sample into the trend unless it is off it; judge once there is evidence enough."""
     if x.n == 0:
         restart(x, t, v)
+        restart_doubt(x)
         return False
     expected = level(x) + slope(x) * (t - x.t) / 1000.0 if x.n >= p.samples else level(x)
     if not abs(v - expected) <= p.jump:
@@ -81,10 +92,12 @@ def step(x: Row, p: Row, t: int, v: float) -> bool:
         if x.jumps < JUMPS:
             return bool(x.on)
         restart(x, t, v)
+        restart_doubt(x)
         x.jumps = 0
         x.on = False
         return False
     x.jumps = 0
+    fold_doubt(x, t, v, p.window)
     fold(x, t, v, p.window)
     if x.n < p.samples or t - x.first < p.span:
         return False

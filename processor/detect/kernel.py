@@ -25,12 +25,12 @@ from processor.detect.detector import Detector
 Array = NDArray[Any]
 
 
-def _sweep(slot, t, v, first, count, rule, params, state, flag, out):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202, PLR0913, PLR0917 - compiled: one argument a column
+def _sweep(slot, t, v, first, rule, params, state, flag, out):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202, PLR0913, PLR0917 - compiled: one argument a column
     """Every rule of every sample's series; only changes of a flag are written out. Returns how many."""
     k = 0
     for i in range(slot.shape[0]):
         s = slot[i]
-        for r in range(first[s], first[s] + count[s]):
+        for r in range(first[s], first[s + 1]):
             on = step(state[r], params[rule[r]], t[i], v[i])  # type: ignore[name-defined] # noqa: F821 - bound when rebuilt
             if on != (flag[r] != 0):
                 flag[r] = on
@@ -154,17 +154,20 @@ def build(detector: Detector, *, jit: bool) -> Kernel:
     )
 
 
-def warm(detector: Detector) -> None:
-    """Compile both passes (or read them from the cache) by running them over nothing."""
+def warm(detector: Detector, rule: np.dtype[Any]) -> None:
+    """Compile both passes (or read them from the cache) by running them over nothing.
+
+    `rule` is the type of a row's place among the rules.
+    """
     kernel = build(detector, jit=True)
     nothing = np.zeros(0, np.int64)
     rows = (
-        np.zeros(0, np.int32),
+        np.zeros(0, rule),
         np.zeros(0, detector.params),
         np.zeros(0, detector.state),
         np.zeros(0, np.uint8),
         np.zeros(0, kernel.out),
     )
-    kernel.sweep(nothing, nothing, np.zeros(0), np.zeros(0, np.int32), np.zeros(0, np.uint16), *rows)
+    kernel.sweep(nothing, nothing, np.zeros(0), np.zeros(1, np.int32), *rows)
     if kernel.tick is not None:
         kernel.tick(0, 0, 0, *rows)

@@ -12,20 +12,20 @@ from numba.extending import register_jitable
 
 from processor.detect.detector import Row
 
-#: A state's fields for a trend; `n` counts samples since the estimate began at `first`.
+#: A state's fields for a line; `n` counts samples since the estimate began at `first`.
 FIELDS: list[tuple[str, Any]] = [
     ("t", np.int64),
     ("first", np.int64),
     ("origin", np.float64),
     ("w", np.float64),
-    ("w2", np.float64),
     ("wt", np.float64),
     ("wv", np.float64),
     ("wtt", np.float64),
     ("wtv", np.float64),
-    ("wvv", np.float64),
     ("n", np.int32),
 ]
+#: The fields that `doubt` needs beside them.
+DOUBT: list[tuple[str, Any]] = [("w2", np.float64), ("wvv", np.float64)]
 
 #: Less spread in time than this is none (seconds², weighted).
 _NONE = 1e-9
@@ -40,13 +40,18 @@ def restart(x: Row, t: int, v: float) -> None:
     x.first = t
     x.origin = v
     x.w = 1.0
-    x.w2 = 1.0
     x.wt = 0.0
     x.wv = 0.0
     x.wtt = 0.0
     x.wtv = 0.0
-    x.wvv = 0.0
     x.n = 1
+
+
+@register_jitable
+def restart_doubt(x: Row) -> None:
+    """Begin anew with the sample that `restart` has begun with."""
+    x.w2 = 1.0
+    x.wvv = 0.0
 
 
 @register_jitable
@@ -60,11 +65,18 @@ def fold(x: Row, t: int, v: float, window: float) -> None:
     x.wtv = (x.wtv - dt * x.wv) * decay
     x.wt = (x.wt - dt * x.w) * decay
     x.wv = x.wv * decay + y
-    x.wvv = x.wvv * decay + y * y
     x.w = x.w * decay + 1.0
-    x.w2 = x.w2 * decay * decay + 1.0
     x.t = t
     x.n += 1
+
+
+@register_jitable
+def fold_doubt(x: Row, t: int, v: float, window: float) -> None:
+    """What `doubt` needs of a sample, before `fold` takes it in."""
+    decay = math.exp(-(t - x.t) / 1000.0 / window)
+    y = v - x.origin
+    x.wvv = x.wvv * decay + y * y
+    x.w2 = x.w2 * decay * decay + 1.0
 
 
 @register_jitable

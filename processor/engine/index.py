@@ -4,14 +4,17 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from processor.codec.usual import READERS, Shape
 from processor.detect.detector import Target
 from processor.detect.kernel import build
-from processor.engine.bank import Array, Bank, grown
+from processor.engine.bank import Array, Bank, Layout, grown
 from processor.engine.order import ASSET, NEVER, SERIES
-from processor.rules.ruleset import RuleSet
+from processor.rules.ruleset import Rule, RuleSet
 
 #: One sample remembered as evidence.
 RECENT = np.dtype([("t", np.int64), ("v", np.float64)], align=True)
+#: Series of one asset that follow each other: of its shape when `name` is -1, else the one of that name.
+BLOCK = np.dtype([("series", np.int32), ("asset", np.int32), ("name", np.int32)], align=True)
 
 
 class Index:
@@ -23,71 +26,123 @@ class Index:
 
     def __init__(self, rules: RuleSet, *, jit: bool, evidence: int) -> None:
         self.rules = rules
-        self.ids: list[str] = []
-        self.shape: list[tuple[str, ...] | None] = []
-        self.base: list[int] = []
-        self.size: list[int] = []
+        self.keys: list[bytes] = []
+        self.shape: list[Shape | None] = []
         self.by_key: dict[bytes, int] = {}
         self.series_count = 0
         self.names: list[tuple[Target, str]] = []
         self.assets = np.zeros(0, ASSET)
         self.series = np.zeros(0, SERIES)
-        self.owner = np.zeros(0, np.int32)
-        self.name = np.zeros(0, np.int32)
-        self.recent = np.zeros((0, evidence), RECENT)
-        self.places = np.zeros(0, np.int64)
+        self.blocks = np.zeros(0, BLOCK)
+        self.block_count = 0
+        # The newest sample is in the series' own row.
+        self.recent = np.zeros((0, evidence - 1), RECENT)
+        self.places = np.zeros(0, np.uint32)
         self.units: dict[int, str] = {}
+        self._shapes: dict[tuple[str, ...], Shape] = {}
         self._more: dict[tuple[int, int], int] = {}
         self._name_of: dict[tuple[Target, str], int] = {}
-        used: dict[str, list[int]] = {}
-        for place, rule in enumerate(rules.rules):
-            used.setdefault(rule.detector.name, []).append(place)
-        self.banks = [
-            Bank(build(rules.rules[places[0]].detector, jit=jit), [(p, rules.rules[p]) for p in places])
-            for places in used.values()
-        ]
+        self.layouts, self.banks = _make_banks(rules, jit=jit)
         self._selected = {(rule.target, rule.select) for rule in rules.rules}
 
-    def add_asset(self, key: bytes, asset: str) -> int:
+    def add_asset(self, key: bytes) -> int:
         """A row for an asset not met before."""
-        at = len(self.ids)
+        at = len(self.keys)
         self.by_key[key] = at
-        self.ids.append(asset)
+        self.keys.append(key)
         self.shape.append(None)
-        self.base.append(-1)
-        self.size.append(0)
         self.assets = grown(self.assets, at + 1)
         row = self.assets[at]
         row["newest"] = row["mark"] = NEVER
-        row["top"] = row["head"] = row["whole"] = -1
+        row["top"] = row["head"] = row["whole"] = row["begin"] = -1
         if (Target.ASSET, "") in self._selected:
-            row["whole"] = self._add(at, Target.ASSET, "")
+            row["whole"] = self._add(at, Target.ASSET, ("",), self._number(Target.ASSET, ""))
         return at
+
+    def asset_id(self, at: int) -> str:
+        """The asset's id."""
+        return self.keys[at].decode("ascii")
 
     def known(self, target: Target, name: str) -> bool:
         """Whether any rule looks at series of this name."""
         return (target, name) in self._selected
 
+    def intern(self, names: tuple[str, ...]) -> Shape:
+        """The one shape of these names; it has a reader while there are not too many."""
+        found = self._shapes.get(names)
+        if found is None:
+            found = Shape(names, reader=len(self._shapes) < READERS)
+            if found.decode is not None:
+                self._shapes[names] = found
+        return found
+
     def add_shape(self, at: int, names: tuple[str, ...]) -> None:
         """Series side by side for the metrics of an asset's first message."""
-        self.shape[at] = names
-        self.base[at] = self.series_count
-        for name in names:
-            self._add(at, Target.METRIC, name)
-        self.size[at] += len(names)
+        self.shape[at] = self.intern(names)
+        base = self._add(at, Target.METRIC, names, -1)
+        row = self.assets[at]
+        row["begin"], row["width"] = base, len(names)
+        row["owned"] += len(names)
 
     def find(self, at: int, target: Target, name: str, most: int) -> int:
         """The series of a name, made when it is new; -1 when the asset has `most` already."""
         shape = self.shape[at]
-        if shape is not None and target is Target.METRIC and name in shape:
-            return self.base[at] + shape.index(name)
+        if shape is not None and target is Target.METRIC and name in shape.names:
+            return int(self.assets["begin"][at]) + shape.names.index(name)
         number = self._number(target, name) if (target, name) in self._name_of else -1
         found = self._more.get((at, number), -1)
-        if found < 0 and self.size[at] < most:
-            found = self._add(at, target, name)
-            self._more[at, self._number(target, name)] = found
-            self.size[at] += 1
+        if found < 0 and self.assets["owned"][at] < most:
+            number = self._number(target, name)
+            found = self._more[at, number] = self._add(at, target, (name,), number)
+            self.assets["owned"][at] += 1
         return found
+
+    def of(self, series: int) -> tuple[str, Target, str]:
+        """Asset id, kind and name of a series."""
+        at, target, name = self.place(series)
+        return self.asset_id(at), target, name
+
+    def place(self, series: int) -> tuple[int, Target, str]:
+        """Asset, kind and name of a series."""
+        starts = self.blocks["series"][: self.block_count]
+        block = self.blocks[int(np.searchsorted(starts, series, "right")) - 1]
+        at, number = int(block["asset"]), int(block["name"])
+        shape = self.shape[at]
+        if number < 0 and shape is not None:
+            return at, Target.METRIC, shape.names[series - int(block["series"])]
+        return at, *self.names[number]
+
+    def metrics(self, series: int, most: int) -> Sequence[int]:
+        """The first series of the shape of a series' asset."""
+        at, _, _ = self.place(series)
+        shape = self.shape[at]
+        base = int(self.assets["begin"][at])
+        return range(base, base + min(most, 0 if shape is None else shape.width))
+
+    def rows(self) -> Mapping[str, int]:
+        """Rows in use, by what they are: bounded names, for a gauge."""
+        rows = {"asset": len(self.keys), "series": self.series_count}
+        rows.update({bank.kernel.detector.name: bank.rows for bank in self.banks})
+        return rows
+
+    def arrays(self) -> list[Array]:
+        """Every array of memory, to be measured."""
+        own = [self.assets, self.series, self.blocks, self.recent, self.places]
+        for layout in self.layouts:
+            own += [layout.first, layout.rule]
+        for bank in self.banks:
+            own += [bank.state, bank.flag]
+        return own
+
+    def adopt(self, keys: list[bytes], shapes: list[Shape | None], names: list[tuple[Target, str]]) -> None:
+        """Take over what the arrays, which are in place already, speak of: only in an empty index."""
+        self.keys, self.shape, self.names = keys, shapes, names
+        self.by_key = dict(zip(keys, range(len(keys)), strict=True))
+        self._name_of = {name: number for number, name in enumerate(names)}
+        blocks = self.blocks[: self.block_count]
+        for series, at, number in blocks[blocks["name"] >= 0].tolist():
+            if names[number][0] is not Target.ASSET:
+                self._more[at, number] = series
 
     def _number(self, target: Target, name: str) -> int:
         known = self._name_of.get((target, name))
@@ -96,39 +151,33 @@ class Index:
             self.names.append((target, name))
         return known
 
-    def _add(self, at: int, target: Target, name: str) -> int:
+    def _add(self, at: int, target: Target, names: tuple[str, ...], number: int) -> int:
+        """Series that follow each other; the first of them."""
         new = self.series_count
-        self.series_count += 1
-        self.series, self.owner = grown(self.series, new + 1), grown(self.owner, new + 1)
-        self.name = grown(self.name, new + 1)
-        self.recent, self.places = grown(self.recent, new + 1), grown(self.places, new + 1)
-        self.series[new]["t"] = NEVER
-        self.owner[new] = at
-        self.name[new] = self._number(target, name)
-        asset = self.ids[at]
+        count = self.series_count = new + len(names)
+        self.series = grown(self.series, count)
+        self.recent, self.places = grown(self.recent, count), grown(self.places, count)
+        self.series["t"][new:count] = NEVER
+        self.blocks = grown(self.blocks, self.block_count + 1)
+        self.blocks[self.block_count] = (new, at, number)
+        self.block_count += 1
+        asset = self.asset_id(at)
+        for layout in self.layouts:
+            layout.attach(new, asset, target, names)
         for bank in self.banks:
-            places = [at for at, (_, rule) in enumerate(bank.rules) if rule.selects(asset, target, name)]
-            bank.attach(new, places)
+            bank.fit()
         return new
 
-    def of(self, series: int) -> tuple[str, Target, str]:
-        """Asset id, kind and name of a series."""
-        target, name = self.names[self.name[series]]
-        return self.ids[self.owner[series]], target, name
 
-    def metrics(self, at: int, most: int) -> Sequence[int]:
-        """The first series of an asset's shape."""
-        return range(self.base[at], self.base[at] + min(most, len(self.shape[at] or ())))
-
-    def rows(self) -> Mapping[str, int]:
-        """Rows in use, by what they are: bounded names, for a gauge."""
-        rows = {"asset": len(self.ids), "series": self.series_count}
-        rows.update({bank.kernel.detector.name: bank.rows for bank in self.banks})
-        return rows
-
-    def arrays(self) -> list[Array]:
-        """Every array of memory, to be measured."""
-        own = [self.assets, self.series, self.owner, self.name, self.recent, self.places]
-        for bank in self.banks:
-            own += [bank.state, bank.flag, bank.rule, bank.series, bank.first, bank.count]
-        return own
+def _make_banks(rules: RuleSet, *, jit: bool) -> tuple[list[Layout], list[Bank]]:
+    """A bank for each detector in use; those whose rules select alike share a layout."""
+    used: dict[str, list[tuple[int, Rule]]] = {}
+    for place, rule in enumerate(rules.rules):
+        used.setdefault(rule.detector.name, []).append((place, rule))
+    layouts: dict[object, Layout] = {}
+    banks = []
+    for own in used.values():
+        alike = tuple((rule.target, rule.select, rule.assets) for _, rule in own)
+        layout = layouts.setdefault(alike, Layout([rule for _, rule in own]))
+        banks.append(Bank(build(own[0][1].detector, jit=jit), own, layout))
+    return list(layouts.values()), banks

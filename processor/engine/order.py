@@ -20,9 +20,12 @@ ASSET = np.dtype(
         ("top", np.int64),  # newest sequence number, -1 for none
         ("seen", np.uint64),  # which of the 64 sequence numbers up to `top` were met
         ("first", np.int64),  # the number at which the device began to count
-        ("head", np.int64),  # first waiting sample in the pool, -1 for none
-        ("held", np.int64),
-        ("whole", np.int64),  # series of "any sample of the asset", -1 when no rule looks at it
+        ("head", np.int32),  # first waiting sample in the pool, -1 for none
+        ("held", np.int32),
+        ("whole", np.int32),  # series of "any sample of the asset", -1 when no rule looks at it
+        ("begin", np.int32),  # first series of the asset's shape, -1 while it has none
+        ("width", np.int32),  # how many series its shape has
+        ("owned", np.int32),  # how many series it has, but for `whole`
     ],
     align=True,
 )
@@ -31,17 +34,26 @@ POOL = np.dtype(
     [
         ("t", np.int64),
         ("v", np.float64),
-        ("series", np.int64),
+        ("series", np.int32),
+        ("asset", np.int32),
         ("clock", np.int64),  # where the clock moved next after it came, NEVER until it has
         ("next", np.int64),
         ("used", np.int64),
     ],
     align=True,
 )
+#: A record is of the asset's shape when it has no `runs` of series of its own.
 RECORD = np.dtype([("asset", np.int64), ("t", np.int64), ("seq", np.int64), ("runs", np.int64)], align=True)
 RUN = np.dtype([("series", np.int64), ("samples", np.int64)], align=True)
 JUDGED = np.dtype(
-    [("series", np.int64), ("t", np.int64), ("v", np.float64), ("previous", np.int64)], align=True
+    [
+        ("series", np.int64),
+        ("t", np.int64),
+        ("v", np.float64),
+        ("previous", np.int64),  # the series' sample before it: time, NEVER for none, and value
+        ("before", np.float64),
+    ],
+    align=True,
 )
 
 #: Places in the array of counts.
@@ -99,6 +111,7 @@ def _release(asset: Any, series: Any, pool: Any, free: Any, out: Any, k: int, co
         out[k].t = sample.t
         out[k].v = sample.v
         out[k].previous = row.t
+        out[k].before = row.v
         row.t = sample.t
         row.v = sample.v
         k += 1
@@ -129,10 +142,15 @@ def admit(records, runs, values, lateness, most, assets, series, pool, free, out
         repeated = _repeated(asset, t, record.seq, counts)
         asset.newest = max(asset.newest, t)
         mark = max(asset.mark, asset.newest - lateness)
-        for _ in range(record.runs):
-            run = runs[r]
-            r += 1
-            for s in range(run.series, run.series + run.samples):
+        for _ in range(max(record.runs, 1)):
+            if record.runs == 0:
+                begin = np.int64(asset.begin)
+                end = begin + asset.width
+            else:
+                begin = runs[r].series
+                end = begin + runs[r].samples
+                r += 1
+            for s in range(begin, end):
                 v = values[i]
                 i += 1
                 counts[RECEIVED] += 1
@@ -148,6 +166,7 @@ def admit(records, runs, values, lateness, most, assets, series, pool, free, out
                     out[k].t = t
                     out[k].v = v
                     out[k].previous = row.t
+                    out[k].before = row.v
                     row.t = t
                     row.v = v
                     k += 1
@@ -170,6 +189,7 @@ def admit(records, runs, values, lateness, most, assets, series, pool, free, out
                 pool[new].t = t
                 pool[new].v = v
                 pool[new].series = s
+                pool[new].asset = record.asset
                 pool[new].clock = NEVER
                 pool[new].next = at
                 pool[new].used = 1
@@ -191,12 +211,13 @@ def admit(records, runs, values, lateness, most, assets, series, pool, free, out
             out[k].t = max(row.t, t)
             out[k].v = 0.0
             out[k].previous = row.t
+            out[k].before = row.v
             row.t = max(row.t, t)
             k += 1
     return k
 
 
-def expire(lateness, clock, assets, owner, series, pool, free, out, counts):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201, PLR0913, PLR0917 - compiled: one argument a column
+def expire(lateness, clock, assets, series, pool, free, out, counts):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201 - compiled: one argument a column
     """Judge what has waited for the whole lateness by the partition's clock: its asset fell silent.
 
     Called when the clock has moved: a sample's wait counts from the first move after it came.
@@ -207,18 +228,22 @@ def expire(lateness, clock, assets, owner, series, pool, free, out, counts):  # 
         if sample.used and sample.clock == NEVER:
             sample.clock = clock
         elif sample.used and clock - sample.clock >= lateness:
-            asset = assets[owner[sample.series]]
+            asset = assets[sample.asset]
             asset.mark = max(asset.mark, sample.t)
             k = _release(asset, series, pool, free, out, k, counts)
     return k
 
 
 def remember(judged, count, recent, places):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201 - compiled: one argument a column
-    """Keep the last samples of each series, in a ring a series, as evidence for a later finding."""
+    """Keep the samples before each series' last one, in a ring a series, as evidence for a later finding.
+
+    The last one itself is in the series' own row. `places` counts the series' samples.
+    """
     depth = recent.shape[1]
     for i in range(count):
         s = judged[i].series
-        at = places[s] % depth
-        recent[s, at].t = judged[i].t
-        recent[s, at].v = judged[i].v
-        places[s] = places[s] + 1
+        if depth > 0 and places[s] > 0:
+            at = (places[s] - 1) % depth
+            recent[s, at].t = judged[i].previous
+            recent[s, at].v = judged[i].before
+        places[s] += 1

@@ -10,16 +10,20 @@ timers settle, and the detectors that no sample wakes have their turn. Cutting t
 changes neither events nor counts.
 """
 
+from array import array
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Self
 
 import msgspec
 import numpy as np
+from msgspec.structs import astuple
 
 from processor.cases.casebook import Casebook, Condition
 from processor.cases.finding import Evidence, Finding, make_finding
 from processor.codec.formats import Codec
+from processor.codec.instant import LATEST
 from processor.codec.reading import Reading
+from processor.codec.usual import REFUSED
 from processor.detect import kernel
 from processor.detect.detector import Target
 from processor.engine import order, passes, snapshot
@@ -32,6 +36,7 @@ from processor.model import CONTENT_TYPE, HEARTBEAT, TAIL, CaseEvent, Counts, De
 from processor.rules.ruleset import RuleSet
 
 _LONGEST_ID = 64
+_NO_RUNS = np.empty(0, order.RUN)
 _LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 
 
@@ -54,6 +59,7 @@ class Engine:
         self.counts = Counts()
         self.clock = PartitionClock()
         self._lateness = round(self.limits.lateness * 1000)
+        self._ahead = round(self.limits.clock_ahead * 1000)
         self._codec = Codec(self.limits)
         self.index = Index(rules, jit=jit, evidence=self.limits.evidence)
         self.casebook = Casebook(rules.rules, self._lateness, lambda series: self.index.of(series)[0])
@@ -69,42 +75,52 @@ class Engine:
         self._tally = np.zeros(order.COUNTS, np.int64)
         self._transitions = 0
 
-    def advance(self, records: Sequence[Record]) -> Outcome:
+    def advance(self, records: Sequence[Record]) -> Outcome:  # noqa: C901 - the hot path: one straight line, no calls
         """Judge a run of records in the order of their offsets; never raises on any input."""
-        events: list[CaseEvent] = []
-        dead: list[Dead] = []
-        self._events, self._dead = events, dead
+        self._events, self._dead = [], []
         self._unjudged = self._untold = 0
         self._tally[:] = 0
         self._transitions = 0
-        worked, passed_over = self._evaluations, self._codec.passed_over
+        before = self._evaluations, self._codec.passed_over
         # What a fault left of the run before is judged again by who met it.
         self._begin()
-        read, by_key = self._codec.read, self.index.by_key
+        index, longest, ahead = self.index, self.limits.payload_bytes, self._ahead
+        find, shapes, usual = index.by_key.get, index.shape, self._codec.usual
+        take_record, take_values = self._records.extend, self._values.extend
         for record in records:
-            key = record.key
-            try:
-                if key is None:
-                    self._pulse(record)
-                    continue
-                at = by_key.get(key, -1)
-                asset = self.index.ids[at] if at >= 0 else _asset_id(key)
-                headers = record.headers
-                # Kafka's headers may have no value.
-                if len(headers) == 1 and headers[0][0] == TAIL:
-                    readings = read(headers[0][1] or b"", record.value, record.timestamp, asset)
-                else:
-                    tail, content_type = _read_headers(headers)
-                    readings = read(tail, record.value, record.timestamp, asset, content_type)
-                if at < 0 and readings:
-                    at = self.index.add_asset(key, asset)
-                if not readings:
-                    self._untold += 1
-                for reading in readings:
-                    self._take(at, reading, record)
-            except DeadLetter as letter:
-                self._bury(record, letter.reason, letter.detail)
+            key, value, headers = record.key, record.value, record.headers
+            at = find(key, -1)  # type: ignore[arg-type] # None is no asset's key
+            if at >= 0 and len(headers) == 1 and headers[0] == usual and value is not None:
+                shape = shapes[at]
+                if shape is not None and shape.decode is not None and len(value) <= longest:
+                    try:
+                        message = shape.decode(value)
+                    except REFUSED:
+                        pass
+                    else:
+                        t, seq, received = message.ts, message.seq, record.timestamp
+                        members = shape.members
+                        if t == -1:
+                            t = received
+                        else:
+                            members += 1
+                        if seq >= 0:
+                            members += 1
+                        if message.asset and message.asset == index.asset_id(at):
+                            members += 1
+                        # As many colons as members: none was repeated, no other asset is named.
+                        timely = 0 <= received <= LATEST and 0 <= t <= received + ahead
+                        if timely and value.count(b":") == members:
+                            take_record((at, t, seq, 0))
+                            take_values(astuple(message.metrics))
+                            continue
+            if self._read(record, at):
+                take_record, take_values = self._records.extend, self._values.extend
         self._flush()
+        return self._sum_up(*before)
+
+    def _sum_up(self, evaluations: int, passed_over: int) -> Outcome:
+        """What the run led to; the arguments say how many there had been before it."""
         tally = self._tally.tolist()
         counts = Counts(
             received=tally[order.RECEIVED] + self._unjudged + self._untold,
@@ -121,10 +137,31 @@ class Engine:
             filled=tally[order.FILLED],
             restarted=tally[order.RESTARTED],
             passed_over=self._codec.passed_over - passed_over,
-            evaluations=self._evaluations - worked,
+            evaluations=self._evaluations - evaluations,
             transitions=self._transitions,
         )
-        return Outcome(events, dead, counts, notes)
+        return Outcome(self._events, self._dead, counts, notes)
+
+    def _read(self, record: Record, at: int) -> bool:
+        """A record that is not of the usual kind; whether it ended the run before it."""
+        key = record.key
+        try:
+            if key is None:
+                self._pulse(record)
+                return True
+            asset = self.index.asset_id(at) if at >= 0 else _asset_id(key)
+            tail, content_type = _read_headers(record.headers)
+            readings = self._codec.read(tail, record.value, record.timestamp, asset, content_type)
+            if at < 0 and readings:
+                at = self.index.add_asset(key)
+            if not readings:
+                self._untold += 1
+            for reading in readings:
+                self._take(at, reading, record)
+        except DeadLetter as letter:
+            self._bury(record, letter.reason, letter.detail)
+            return key is None
+        return False
 
     @property
     def _evaluations(self) -> int:
@@ -140,15 +177,11 @@ class Engine:
         """Bytes of the columns; Python's own index of keys is not in it."""
         return sum(array.nbytes for array in self.index.arrays()) + self._pool.nbytes
 
-    def intern(self, names: tuple[str, ...]) -> tuple[str, ...]:
-        """The object that readings of this shape will carry."""
-        return self._codec.intern(names)
-
     @property
     def waiting(self) -> Array:
         """The samples that wait to be put in order, asset by asset, each asset's in their order."""
         found: list[int] = []
-        for at in self.index.assets["head"][: len(self.index.ids)].tolist():
+        for at in self.index.assets["head"][: len(self.index.keys)].tolist():
             place = at
             while place >= 0:
                 found.append(place)
@@ -166,7 +199,7 @@ class Engine:
             self._free[0] = self._pool["next"][place]
             self._pool[place] = sample
             self._pool["next"][place] = -1
-            asset = int(index.owner[sample["series"]])
+            asset = int(sample["asset"])
             if asset in last:
                 self._pool["next"][last[asset]] = place
             else:
@@ -193,8 +226,9 @@ class Engine:
         return engine
 
     def _begin(self) -> None:
-        self._records: list[tuple[int, int, int, int]] = []
-        self._runs: list[tuple[int, int]] = []
+        # Rows of order.RECORD and order.RUN, one number after the other.
+        self._records: list[int] = []
+        self._runs: list[int] = []
         self._values: list[float] = []
 
     def _bury(self, record: Record, reason: DeadReason, detail: str, samples: int = 1) -> None:
@@ -204,10 +238,9 @@ class Engine:
     def _take(self, at: int, reading: Reading, record: Record) -> None:
         """One message into the columns of the run."""
         index = self.index
-        names = reading.names
-        if index.shape[at] is names and not reading.event:
-            self._runs.append((index.base[at], len(names)))
-            self._records.append((at, reading.t, reading.seq, 1))
+        names, shape = reading.names, index.shape[at]
+        if shape is not None and shape.names == names and not reading.event:
+            self._records.extend((at, reading.t, reading.seq, 0))
             self._values.extend(reading.values)
         else:
             self._take_apart(at, reading, record)
@@ -235,11 +268,11 @@ class Engine:
             if series < 0:
                 crowded += 1
                 continue
-            self._runs.append((series, 1))
+            self._runs.extend((series, 1))
             self._values.append(value)
             taken += 1
         if taken:
-            self._records.append((at, reading.t, reading.seq, taken))
+            self._records.extend((at, reading.t, reading.seq, taken))
         if unknown:
             self._bury(record, DeadReason.UNKNOWN_METRIC, f"{unknown} metrics that no rule selects", unknown)
         if crowded:
@@ -249,7 +282,7 @@ class Engine:
     def _fits(self, at: int, names: tuple[str, ...], *, picky: bool) -> bool:
         """Whether these names can become the asset's shape: room for all, and none of them met before."""
         index = self.index
-        return index.size[at] + len(names) <= self.limits.series and all(
+        return int(index.assets["owned"][at]) + len(names) <= self.limits.series and all(
             index.find(at, Target.METRIC, name, 0) < 0 and (not picky or index.known(Target.METRIC, name))
             for name in names
         )
@@ -269,23 +302,23 @@ class Engine:
         if self._held:
             out = np.empty(self._held, order.JUDGED)
             index = self.index
-            columns = (index.assets, index.owner, index.series, self._pool, self._free, out, self._tally)
+            columns = (index.assets, index.series, self._pool, self._free, out, self._tally)
             before = int(self._tally[order.HELD])
             self._judge(out[: self._passes.expire(self._lateness, now, *columns)])
             self._held += int(self._tally[order.HELD]) - before
         self._settle(now)
         nothing = np.empty(0, order.JUDGED)
         for bank in self.index.banks:
-            for change in bank.tick(now, self.clock.gap):
+            for change in bank.tick(now, self.clock.gap, self.index.series_count):
                 self._turn(change, nothing)
 
     def _flush(self) -> None:
         """Order and judge the run so far."""
         if not self._records:
             return
-        records = np.array(self._records, np.int64).view(order.RECORD).reshape(-1)
-        runs = np.array(self._runs, np.int64).view(order.RUN).reshape(-1)
-        values = np.array(self._values, np.float64)
+        records = np.frombuffer(array("q", self._records), order.RECORD)
+        runs = np.frombuffer(array("q", self._runs), order.RUN) if self._runs else _NO_RUNS
+        values = np.frombuffer(array("d", self._values))
         self._begin()
         if self._lateness:
             self._make_room(self._held + len(values))
@@ -313,7 +346,9 @@ class Engine:
         if not len(judged):
             return
         series, t, v = (np.ascontiguousarray(judged[name]) for name in ("series", "t", "v"))
-        changes = [change for bank in self.index.banks for change in bank.sweep(series, t, v)]
+        asked = {layout: layout.count(series) for layout in self.index.layouts}
+        banks = self.index.banks
+        changes = [change for bank in banks for change in bank.sweep(series, t, v, asked[bank.layout])]
         changes.sort(key=lambda change: (change.sample, change.rule))
         for change in changes:
             self._turn(change, judged)
@@ -352,25 +387,30 @@ class Engine:
         """The series' last samples up to the finding: those of this run, then those remembered."""
         index, depth = self.index, self.limits.evidence
         run = judged[: change.sample + 1]
-        own = run[run["series"] == change.series][-depth:]
-        place = int(index.places[change.series])
-        wanted = min(place, depth - len(own))
-        ring = index.recent[change.series]
-        past = [ring[(place - back) % depth] for back in range(wanted, 0, -1)]
-        return [Evidence(name, int(each["t"]), float(each["v"])) for each in (*past, *own)]
+        own = run[run["series"] == change.series]
+        ring, place = index.recent[change.series], int(index.places[change.series])
+        past = []
+        if place:
+            first = own[0] if len(own) else None
+            row = index.series[change.series]
+            known = min(place - 1, len(ring))
+            past = [ring[(place - 1 - back) % len(ring)].item() for back in range(known, 0, -1)]
+            past.append(row.item() if first is None else (first["previous"], first["before"]))
+        found = past + list(zip(own["t"], own["v"], strict=True))
+        return [Evidence(name, int(t), float(v)) for t, v in found[-depth:]]
 
     def _asset_evidence(self, change: Change) -> list[Evidence]:
         """The last sample of each metric, for a finding about the whole asset."""
         index = self.index
-        rows: Any = index.metrics(int(index.owner[change.series]), self.limits.evidence)
+        rows = index.metrics(change.series, self.limits.evidence)
         met = [(index.of(row)[2], index.series[row]) for row in rows]
         return [Evidence(name, int(at["t"]), float(at["v"])) for name, at in met if at["t"] != order.NEVER]
 
 
 def warm(rules: RuleSet) -> None:
     """Compile every pass that these rules need, or read it from the cache, before the first record."""
-    for detector in {rule.detector.name: rule.detector for rule in rules.rules}.values():
-        kernel.warm(detector)
+    for bank in Index(rules, jit=True, evidence=1).banks:
+        kernel.warm(bank.kernel.detector, bank.layout.rule.dtype)
     passes.warm(RECENT)
 
 

@@ -10,7 +10,8 @@ import numpy as np
 from processor.cases.casebook import Condition
 from processor.cases.episode import Episode
 from processor.detect.detector import Target
-from processor.engine.bank import Array, Bank
+from processor.engine.bank import SMALL, Array, Bank, copied, zeros
+from processor.engine.index import BLOCK, RECENT
 from processor.engine.order import POOL
 from processor.errors import StreamError
 from processor.model import Counts
@@ -22,20 +23,25 @@ if TYPE_CHECKING:
 #: What was taken in once is taken over, whatever the bound is now.
 _UNBOUNDED = 1 << 31
 #: Version of the format; raised with every change that older code cannot read.
-VERSION = 2
+VERSION = 3
 
 
 class _Bank(msgspec.Struct, frozen=True):
+    """Rows of a detector: state and flag each, with their rule (a place in `rules`)."""
+
     detector: str
     state: list[tuple[str, str]]
     rules: list[str]
-    rows: bytes
-    flags: bytes
-    rule: bytes
-    series: bytes
+    rows: memoryview
+    flags: memoryview
+    rule: memoryview
+    #: Rows a series, one number a series.
+    counts: memoryview
 
 
 class _Memory(msgspec.Struct, frozen=True):
+    """Columns are the bytes of arrays, see `processor.engine.index` and `processor.engine.order`."""
+
     version: int
     partition: int
     rules: str
@@ -43,15 +49,17 @@ class _Memory(msgspec.Struct, frozen=True):
     evidence: int
     clock: dict[str, Any]
     counts: tuple[int, ...]
-    ids: list[str]
+    keys: list[bytes]
     shapes: list[tuple[str, ...]]
-    shape: list[int]
-    series: list[tuple[int, str, str]]
-    assets: bytes
-    samples: bytes
-    recent: bytes
-    places: bytes
-    pool: bytes
+    #: Each asset's shape, -1 for none.
+    shape: memoryview
+    names: list[tuple[Target, str]]
+    blocks: memoryview
+    assets: memoryview
+    samples: memoryview
+    recent: memoryview
+    places: memoryview
+    pool: memoryview
     units: dict[int, str]
     banks: list[_Bank]
     episodes: list[tuple[int, int, Episode]]
@@ -68,13 +76,13 @@ class _Head(msgspec.Struct, frozen=True):
 def dump(engine: Engine) -> bytes:
     """Everything `restore` needs to continue as if nothing had happened."""
     index = engine.index
-    count, assets = index.series_count, len(index.ids)
+    count, assets = index.series_count, len(index.keys)
     shapes: dict[tuple[str, ...], int] = {}
     rows = index.assets[:assets].copy()
     # Where the waiting samples lie is no state: they are written in their order and find new places.
     rows["head"], rows["held"] = -1, 0
     episodes = [(at.series, at.rule, episode) for at, episode in sorted(engine.casebook.episodes.items())]
-    shape = [-1 if each is None else shapes.setdefault(each, len(shapes)) for each in index.shape]
+    shape = [-1 if each is None else shapes.setdefault(each.names, len(shapes)) for each in index.shape]
     return _ENCODER.encode(
         _Memory(
             version=VERSION,
@@ -84,31 +92,37 @@ def dump(engine: Engine) -> bytes:
             evidence=engine.limits.evidence,
             clock=engine.clock.dump(),
             counts=tuple(engine.counts),
-            ids=index.ids,
+            keys=index.keys,
             shapes=list(shapes),
-            shape=shape,
-            series=[(int(index.owner[at]), *_name(index, at)) for at in range(count)],
-            assets=rows.tobytes(),
-            samples=index.series[:count].tobytes(),
-            recent=index.recent[:count].tobytes(),
-            places=index.places[:count].tobytes(),
-            pool=engine.waiting.tobytes(),
+            shape=_bytes(np.array(shape, np.int32)),
+            names=index.names,
+            blocks=_bytes(index.blocks[: index.block_count]),
+            assets=_bytes(rows),
+            samples=_bytes(index.series[:count]),
+            recent=_bytes(index.recent[:count]),
+            places=_bytes(index.places[:count]),
+            pool=_bytes(engine.waiting),
             units=index.units,
             banks=[
                 _Bank(
                     detector=bank.kernel.detector.name,
                     state=_describe(bank.kernel.detector.state),
                     rules=[rule.id for _, rule in bank.rules],
-                    rows=bank.state[: bank.rows].tobytes(),
-                    flags=bank.flag[: bank.rows].tobytes(),
-                    rule=bank.rule[: bank.rows].tobytes(),
-                    series=bank.series[: bank.rows].tobytes(),
+                    rows=_bytes(bank.state[: bank.rows]),
+                    flags=_bytes(bank.flag[: bank.rows]),
+                    rule=_bytes(bank.layout.rule[: bank.rows]),
+                    counts=_bytes(np.diff(bank.layout.first[: count + 1]).astype(np.uint16)),
                 )
                 for bank in index.banks
             ],
             episodes=episodes,
         )
     )
+
+
+def _bytes(array: Array) -> memoryview:
+    """An array's memory as it stands, not copied."""
+    return array.reshape(-1).view(np.uint8).data
 
 
 def restore(engine: Engine, data: bytes) -> None:
@@ -133,21 +147,32 @@ def _damaged(engine: Engine, error: Exception) -> str:
 
 def _take_over(engine: Engine, memory: _Memory) -> None:
     index = engine.index
-    renumbered = _rebuild_index(engine, memory)
-    keep = np.array(renumbered, np.int64)
-    _fill(index.series, keep, np.frombuffer(memory.samples, index.series.dtype))
-    depth = memory.evidence
-    recent = np.frombuffer(memory.recent, index.recent.dtype).reshape(-1, depth)
-    places = np.frombuffer(memory.places, np.int64)
-    if depth == engine.limits.evidence:
-        _fill(index.recent, keep, recent)
-        _fill(index.places, keep, places)
-    _restore_assets(engine, memory, keep)
-    index.units.update({renumbered[at]: unit for at, unit in memory.units.items()})
+    assets = np.frombuffer(memory.assets, index.assets.dtype)
+    blocks = np.frombuffer(memory.blocks, BLOCK)
+    shape = np.frombuffer(memory.shape, np.int32)
+    series = np.frombuffer(memory.samples, index.series.dtype)
+    if not len(assets) == len(memory.keys) == len(shape):
+        raise ValueError("not as many rows as assets")
+    if memory.rules == engine.rules.hash and _same_rules(index, memory):
+        keep = np.arange(len(series))
+        _adopt(index, memory, assets, blocks, shape, len(series))
+    else:
+        keep = _rebuild(index, memory, assets, blocks, shape, len(series))
+        _restore_banks(index, memory, keep)
+    index.series[keep] = series
+    if memory.evidence < 1:
+        raise ValueError("no evidence")
+    recent = np.frombuffer(memory.recent, RECENT).reshape(len(series), memory.evidence - 1)
+    if memory.evidence == engine.limits.evidence:
+        index.recent[keep] = recent
+        index.places[keep] = np.frombuffer(memory.places, np.uint32)
+    waiting = np.frombuffer(memory.pool, POOL).copy()
+    waiting["series"] = keep[waiting["series"]]
+    engine.wait(waiting)
+    index.units.update({int(keep[at]): unit for at, unit in memory.units.items()})
     engine.clock.load(memory.clock)
     engine.counts = Counts(*memory.counts)
-    _restore_banks(engine, memory, renumbered)
-    _restore_episodes(engine, memory, renumbered)
+    _restore_episodes(engine, memory, keep)
 
 
 def _read(engine: Engine, data: bytes) -> _Memory:
@@ -169,94 +194,104 @@ def _read(engine: Engine, data: bytes) -> _Memory:
     return memory
 
 
-def _name(index: Index, at: int) -> tuple[str, str]:
-    target, name = index.names[index.name[at]]
-    return str(target), name
-
-
 def _describe(dtype: np.dtype[Any]) -> list[tuple[str, str]]:
     return [(name, dtype[name].str) for name in dtype.names or ()]
 
 
-def _fill(into: Array, rows: Array, old: Array) -> None:
-    into[rows] = old[: len(rows)]
+def _same_rules(index: Index, memory: _Memory) -> bool:
+    """Whether each bank of now has its rows in the dump, in the same order."""
+    now = [(bank.kernel.detector.name, [rule.id for _, rule in bank.rules]) for bank in index.banks]
+    return now == [(bank.detector, bank.rules) for bank in memory.banks]
 
 
-def _rebuild_index(engine: Engine, memory: _Memory) -> list[int]:
-    """Assets and series under the rules of now; old series numbers → new ones.
-
-    They are made in their old order, so that under the same rules every number stays what it was.
-    """
-    index = engine.index
-    renumbered: list[int] = []
-    for owner, target, name in memory.series:
-        while len(index.ids) <= owner:
-            _add_asset(engine, memory)
-        shape = memory.shapes[memory.shape[owner]] if memory.shape[owner] >= 0 else ()
-        if target == Target.METRIC and name in shape and index.shape[owner] is None:
-            index.add_shape(owner, engine.intern(shape))
-        whole = int(index.assets["whole"][owner]) if target == Target.ASSET else -1
-        renumbered.append(whole if whole >= 0 else index.find(owner, Target(target), name, _UNBOUNDED))
-    while len(index.ids) < len(memory.ids):
-        _add_asset(engine, memory)
-    return renumbered
-
-
-def _add_asset(engine: Engine, memory: _Memory) -> None:
-    asset = memory.ids[len(engine.index.ids)]
-    engine.index.add_asset(asset.encode(), asset)
-
-
-def _restore_assets(engine: Engine, memory: _Memory, keep: Array) -> None:
-    """Rows of order, and the waiting samples of each asset as a list again."""
-    index = engine.index
-    old = np.frombuffer(memory.assets, index.assets.dtype)
-    count = len(old)
-    for field in ("newest", "mark", "top", "seen", "first"):
-        index.assets[field][:count] = old[field]
-    waiting = np.frombuffer(memory.pool, POOL).copy()
-    waiting["series"] = keep[waiting["series"]]
-    engine.wait(waiting)
+def _adopt(
+    index: Index, memory: _Memory, assets: Array, blocks: Array, shape: Array, series_count: int
+) -> None:
+    """The same rules: every row is where it was."""
+    index.assets, index.blocks = copied(assets), copied(blocks)
+    index.block_count, index.series_count = len(blocks), series_count
+    # The last shape is none: its place is -1.
+    shapes = [*(index.intern(names) for names in memory.shapes), None]
+    index.adopt(memory.keys, [shapes[at] for at in shape.tolist()], memory.names)
+    index.series = zeros((series_count,), index.series.dtype)
+    index.recent = zeros((series_count, *index.recent.shape[1:]), RECENT)
+    index.places = zeros((series_count,), index.places.dtype)
+    for bank, old in zip(index.banks, memory.banks, strict=True):
+        layout = bank.layout
+        if not layout.rows:
+            counts = np.frombuffer(old.counts, np.uint16)
+            if len(counts) != series_count:
+                raise ValueError("not as many counts as series")
+            layout.first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+            layout.rule = copied(np.frombuffer(old.rule, layout.rule.dtype))
+            layout.rows = int(layout.first[-1])
+        if _describe(bank.kernel.detector.state) == old.state:
+            bank.state = copied(np.frombuffer(old.rows, bank.state.dtype))
+            bank.flag = copied(np.frombuffer(old.flags, np.uint8))
+        bank.fit()
 
 
-def _restore_banks(engine: Engine, memory: _Memory, renumbered: list[int]) -> None:
-    now = {bank.kernel.detector.name: bank for bank in engine.index.banks}
-    same = memory.rules == engine.rules.hash and renumbered == list(range(len(renumbered)))
+def _rebuild(
+    index: Index, memory: _Memory, assets: Array, blocks: Array, shape: Array, series_count: int
+) -> Array:
+    """Assets and series under the rules of now, made in their old order; old series numbers → new ones."""
+    for key, row in zip(memory.keys, assets, strict=True):
+        at = index.add_asset(key)
+        for field in ("newest", "mark", "top", "seen", "first"):
+            index.assets[field][at] = row[field]
+    keep = np.full(series_count, -1)
+    for series, at, number in blocks.tolist():
+        if number < 0:
+            names = memory.shapes[shape[at]]
+            index.add_shape(at, names)
+            base = int(index.assets["begin"][at])
+            keep[series : series + len(names)] = np.arange(base, base + len(names))
+            continue
+        target, name = memory.names[number]
+        whole = int(index.assets["whole"][at]) if target is Target.ASSET else -1
+        keep[series] = whole if whole >= 0 else index.find(at, target, name, _UNBOUNDED)
+    return keep
+
+
+def _restore_banks(index: Index, memory: _Memory, keep: Array) -> None:
+    """State of the rows whose rule and detector are still there."""
+    now = {bank.kernel.detector.name: bank for bank in index.banks}
     for old in memory.banks:
         bank = now.get(old.detector)
-        if bank is None or _describe(bank.kernel.detector.state) != [tuple(each) for each in old.state]:
+        if bank is None or _describe(bank.kernel.detector.state) != old.state:
             continue
-        state = np.frombuffer(old.rows, bank.state.dtype)
-        flags = np.frombuffer(old.flags, np.uint8)
-        if same and len(state) == bank.rows:
-            bank.state[: bank.rows], bank.flag[: bank.rows] = state, flags
-            continue
-        here = {place: row for row, place in enumerate(_places(bank))}
-        rule, series = np.frombuffer(old.rule, np.int32), np.frombuffer(old.series, np.int32)
+        state, flags = np.frombuffer(old.rows, bank.state.dtype), np.frombuffer(old.flags, np.uint8)
+        rule = np.frombuffer(old.rule, np.uint8 if len(old.rules) <= SMALL else np.uint16)
+        owners = np.repeat(keep, np.frombuffer(old.counts, np.uint16))
+        here = {place: row for row, place in enumerate(_places(index, bank))}
         for at in range(len(state)):
-            row = here.get((renumbered[series[at]], old.rules[rule[at]]))
+            row = here.get((int(owners[at]), old.rules[rule[at]]))
             if row is not None:
                 bank.state[row], bank.flag[row] = state[at], flags[at]
 
 
-def _places(bank: Bank) -> list[tuple[int, str]]:
+def _places(index: Index, bank: Bank) -> list[tuple[int, str]]:
     """Series and rule id of each row."""
     ids = [rule.id for _, rule in bank.rules]
-    rows = zip(bank.series[: bank.rows].tolist(), bank.rule[: bank.rows].tolist(), strict=True)
+    layout = bank.layout
+    rules = layout.rule[: layout.rows].tolist()
+    rows = zip(layout.owners(index.series_count).tolist(), rules, strict=True)
     return [(series, ids[rule]) for series, rule in rows]
 
 
-def _restore_episodes(engine: Engine, memory: _Memory, renumbered: list[int]) -> None:
+def _restore_episodes(engine: Engine, memory: _Memory, keep: Array) -> None:
     """Episodes of rules that still look at their series with the same detector; the others are forgotten."""
+    if not memory.episodes:
+        return
     detectors = {rule: bank.detector for bank in memory.banks for rule in bank.rules}
     numbers = {rule.id: number for number, rule in enumerate(engine.rules.rules)}
     watched = {
         place
         for bank in engine.index.banks
-        for place in (_places(bank) if memory.episodes else ())
+        for place in _places(engine.index, bank)
         if detectors.get(place[1]) == bank.kernel.detector.name
     }
     for series, rule, episode in memory.episodes:
-        place = (renumbered[series], memory.rule_ids[rule])
+        place = (int(keep[series]), memory.rule_ids[rule])
         if place in watched:
             engine.casebook.restore(Condition(place[0], numbers[place[1]]), episode)

@@ -49,8 +49,8 @@ def run(detector: Detector, stream: list[tuple[int, int, float]], *, jit: bool) 
     for field, value in detector.pack(detector.options(**OPTIONS[detector.name])).items():
         params[field] = value
     state, flag = np.zeros(4, detector.state), np.zeros(4, np.uint8)
-    rule = np.array([0, 1, 0, 1], np.int32)
-    first, count = np.array([0, 2], np.int32), np.array([2, 2], np.uint16)
+    rule = np.array([0, 1, 0, 1], np.uint8)
+    first = np.array([0, 2, 4], np.int32)
     changes: list[Any] = []
     t = 1_000_000
     for start in range(0, len(stream), 7):
@@ -61,7 +61,7 @@ def run(detector: Detector, stream: list[tuple[int, int, float]], *, jit: bool) 
         values = np.array([each[2] for each in part])
         out = np.zeros(4 * len(part), kernel.out)
         with np.errstate(all="ignore"):
-            k = kernel.sweep(series, times, values, first, count, rule, params, state, flag, out)
+            k = kernel.sweep(series, times, values, first, rule, params, state, flag, out)
         changes += out[:k][["sample", "row", "on"]].tolist()
         if kernel.tick is not None:
             out = np.zeros(4, kernel.out)
@@ -97,8 +97,9 @@ def test_a_second_process_takes_the_kernels_from_the_cache(tmp_path: Path) -> No
     script = (
         "from processor.detect.catalog import DETECTORS\n"
         "from processor.detect import kernel\n"
+        "import numpy as np\n"
         "d = DETECTORS['stuck']\n"
-        "kernel.warm(d)\n"
+        "kernel.warm(d, np.dtype(np.uint8))\n"
         "print(sum(kernel.build(d, jit=True).sweep.stats.cache_hits.values()))\n"
     )
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}

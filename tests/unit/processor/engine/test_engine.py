@@ -282,8 +282,8 @@ def test_a_dump_of_another_partition_or_format_is_refused() -> None:
         Engine.load(one.dump(), one.rules, partition=1, jit=False)
     with pytest.raises(StreamError, match=r"partition 0 is damaged \(not a dump"):
         Engine.load(b"garbage", one.rules, partition=0, jit=False)
-    newer = one.dump().replace(b"\xa7version\x02", b"\xa7version\x03", 1)
-    with pytest.raises(StreamError, match="format 3, this version reads 2"):
+    newer = one.dump().replace(b"\xa7version\x03", b"\xa7version\x04", 1)
+    with pytest.raises(StreamError, match="format 4, this version reads 3"):
         Engine.load(newer, one.rules, partition=0, jit=False)
 
 

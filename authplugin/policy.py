@@ -11,6 +11,7 @@ from authplugin.jose.claims import ASSET_TOKEN, FOREIGN, LEEWAY_SECONDS, ClaimNa
 from authplugin.jose.compact import DEFAULT_TYPES
 from authplugin.jose.identity import IdForm, canonical_asset_id
 from authplugin.jose.profile import Attribute, RequiredClaim
+from authplugin.jose.usual import USUAL
 from authplugin.topics.template import Templates
 
 
@@ -100,6 +101,8 @@ class IssuerPolicy:
         possession: which of its assets must prove possession; None when none has to, nor is a
             client's certificate compared.
         require_provisioned: whether an asset must be in the list of those that exist.
+        usual: whether the claims of a usual token are all that is asked of one, and none of them
+            is foreign; see `authplugin.jose.usual`.
     """
 
     issuer: str
@@ -117,6 +120,12 @@ class IssuerPolicy:
     attributes: tuple[Attribute, ...] = ()
     possession: PossessionPolicy | None = None
     require_provisioned: bool = False
+    usual: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Say once what need not be asked of every token."""
+        usual = self.names == ASSET_TOKEN and USUAL.isdisjoint(self.foreign)
+        object.__setattr__(self, "usual", usual and not self.required and not self.attributes)
 
     def names_asset(self, text: str, asset_id: str) -> bool:
         """Whether a client's own words mean ``asset_id``: the id itself, or its 15-character form."""

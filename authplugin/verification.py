@@ -8,11 +8,12 @@ from collections.abc import Callable
 from typing import Protocol
 
 from authplugin.errors import Reason, Refused
-from authplugin.jose.claims import check_asset, check_claims, parse_claims, peek_issuer
+from authplugin.jose.claims import Claims, check_asset, check_claims, parse_claims, peek_issuer
 from authplugin.jose.compact import parse_header, split
 from authplugin.jose.key import VerifyingKey
 from authplugin.jose.possession import CERTIFICATE, KEY, confirmation
 from authplugin.jose.profile import check_required, read_attributes
+from authplugin.jose.usual import read_usual
 from authplugin.jose.verify import verify_signature
 from authplugin.model import Grant, Terms, TopicRights
 from authplugin.policy import Policy
@@ -69,7 +70,9 @@ def verify(
     passed("form", "three canonical base64url parts")
     header = parse_header(compact.header, policy.algorithms, policy.types)
     passed("header", header.alg)
-    issuer = policy.issuers.get(peek_issuer(compact.payload))
+    payload = compact.payload
+    usual = read_usual(payload)
+    issuer = policy.issuers.get(peek_issuer(payload) if usual is None else usual.iss)
     if issuer is None:
         raise Refused(Reason.ISSUER_UNKNOWN, "the token's issuer is not a configured one")
     if header.alg not in issuer.algorithms:
@@ -81,9 +84,9 @@ def verify(
     passed("key", header.kid)
     verify_signature(compact, header, key)
     passed("signature", key.algorithm)
-    claims = parse_claims(compact.payload, issuer.names)
+    claims = parse_claims(payload, issuer.names) if usual is None or not issuer.usual else usual
     passed("claims", "well-formed")
-    if issuer.required:
+    if isinstance(claims, Claims):
         check_required(claims.all, issuer.required)
     check_claims(
         claims,
@@ -104,7 +107,7 @@ def verify(
     bound = confirmation(claims.cnf)
     passed("binding", _BINDINGS[bound[:1]])
     rights = policy.topics
-    if issuer.attributes:
+    if issuer.attributes and isinstance(claims, Claims):
         attributes = read_attributes(claims.all, issuer.attributes)
         passed("attributes", ", ".join(f"{name} = {value}" for name, value in attributes))
         rights = rights.fill(attributes)

@@ -6,7 +6,7 @@ from bytes nobody has vouched for, to choose among configured issuers; `parse_cl
 """
 
 from collections.abc import Collection, Mapping
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
@@ -14,19 +14,15 @@ from authplugin.errors import Reason, Refused
 from authplugin.jose.identity import IdForm, canonical_asset_id, is_device_id
 from authplugin.jose.json import parse_object
 from authplugin.jose.profile import find_claim
+from authplugin.jose.usual import Audiences, NumericDate, UsualClaims
 
 LEEWAY_SECONDS = 30.0
 """How far the issuer's clock and ours may differ."""
-
-_NUMERIC_DATE_END = 2**53
-"""First integer after which a double no longer holds every second."""
 
 # Claims of an OpenID Connect ID token (core §2, §3.3.2.11) and of access tokens (RFC 9068 §2.2.1):
 # the issuer signs those with the same keys, but never meant them for a broker.
 FOREIGN = frozenset({"at_hash", "c_hash", "nonce", "auth_time", "sub", "scp"})
 """Claims that mark a token as another kind than an asset token."""
-
-_AUDIENCE_LIMIT = 32
 
 
 class ClaimNames(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,12 +68,6 @@ class Claims(msgspec.Struct, frozen=True, gc=False):
     all: Mapping[str, object]
 
 
-# An integer or a finite decimal, never text or true (RFC 7519 §2), and a second a double can hold.
-_Date = (
-    Annotated[int, msgspec.Meta(ge=0, lt=_NUMERIC_DATE_END)]
-    | Annotated[float, msgspec.Meta(ge=0, lt=_NUMERIC_DATE_END)]
-)
-_Audiences = str | Annotated[tuple[str, ...], msgspec.Meta(max_length=_AUDIENCE_LIMIT)]
 # A default is not checked against its type: what is absent is None, and what says null is refused.
 _ABSENT: Any = None
 
@@ -86,10 +76,10 @@ class _Registered(msgspec.Struct, frozen=True, gc=False):
     """The claims whose form is the same for every issuer; a null is a wrong form, not an absence."""
 
     iss: str = _ABSENT
-    aud: _Audiences = ()
-    nbf: _Date = _ABSENT
-    exp: _Date = _ABSENT
-    iat: _Date = _ABSENT
+    aud: Audiences = ()
+    nbf: NumericDate = _ABSENT
+    exp: NumericDate = _ABSENT
+    iat: NumericDate = _ABSENT
     id: str = _ABSENT
     cnf: dict[str, object] = _ABSENT
 
@@ -160,7 +150,7 @@ def _text(claims: Mapping[str, object], name: str) -> str | None:
 
 
 def check_claims(
-    claims: Claims,
+    claims: Claims | UsualClaims,
     *,
     audiences: Collection[str],
     now: float,
@@ -179,17 +169,19 @@ def check_claims(
         max_age: seconds after ``iat`` (or ``nbf``) at which a token is too old whatever its
             ``exp`` says; None for no such limit.
         names: the issuer's claims for asset and device.
-        foreign: claims that its asset tokens never have, for other kinds of token do.
+        foreign: claims that its asset tokens never have, for other kinds of token do; usual claims
+            are not asked, see `authplugin.policy.IssuerPolicy.usual`.
 
     Raises:
         Refused: ``not_asset_token exp_missing expired not_yet_valid audience_mismatch
             asset_missing device_missing claims_malformed``.
     """
-    if not foreign.isdisjoint(claims.all):
+    if isinstance(claims, Claims) and not foreign.isdisjoint(claims.all):
         found = ", ".join(sorted(foreign.intersection(claims.all)))
         raise Refused(Reason.NOT_ASSET_TOKEN, f"{found} marks another kind of token")
     _check_time(claims, now, leeway, max_age)
-    for audience in claims.aud:
+    aud = claims.aud
+    for audience in (aud,) if isinstance(aud, str) else aud:
         if audience in audiences:
             break
     else:
@@ -202,7 +194,7 @@ def check_claims(
         raise Refused(Reason.CLAIMS_MALFORMED, f"{names.device} is not 1 to 128 printable characters")
 
 
-def check_asset(claims: Claims, form: IdForm) -> str:
+def check_asset(claims: Claims | UsualClaims, form: IdForm) -> str:
     """The asset id in the form that topics, keys and events use.
 
     Raises:
@@ -217,16 +209,17 @@ def check_asset(claims: Claims, form: IdForm) -> str:
         raise Refused(Reason.ASSET_UNSAFE, f"the asset id {error}") from None
 
 
-def _check_time(claims: Claims, now: float, leeway: float, max_age: float | None) -> None:
+def _check_time(claims: Claims | UsualClaims, now: float, leeway: float, max_age: float | None) -> None:
     if claims.exp is None:
         raise Refused(Reason.EXP_MISSING, "the token has no exp, so it would never end")
     if now >= claims.exp + leeway:
         raise Refused(Reason.EXPIRED, f"expired {now - claims.exp:.0f} s ago")
-    begins = max(claims.nbf or 0, claims.iat or 0)
-    if now < begins - leeway:
-        raise Refused(Reason.NOT_YET_VALID, f"valid in {begins - now:.0f} s")
+    nbf, iat = claims.nbf, claims.iat
+    for begins in (nbf, iat):
+        if begins is not None and now < begins - leeway:
+            raise Refused(Reason.NOT_YET_VALID, f"valid in {begins - now:.0f} s")
     if max_age is not None:
-        issued = claims.iat if claims.iat is not None else claims.nbf
+        issued = nbf if iat is None else iat
         if issued is None:
             raise Refused(Reason.CLAIMS_MALFORMED, "neither iat nor nbf says how old the token is")
         if now >= issued + max_age + leeway:

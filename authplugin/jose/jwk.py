@@ -221,17 +221,25 @@ def digest(jwk: object) -> bytes:
         raise UnfitKeyError(Unfit.MALFORMED, "is not a JSON object")
     if is_secret(jwk):
         raise UnfitKeyError(Unfit.MALFORMED, "holds symmetric or private members")
-    # The required members in the order of their names, without white space (RFC 7638 §3).
     if algorithm_of(jwk) == "RS256":
-        usual = jwk.get("e") == _USUAL_EXPONENT
-        e = _USUAL_EXPONENT_LETTERS if usual else _integer_letters(jwk, "e")
-        n = _integer_letters(jwk, "n")
-        canonical = b'{"e":"%b","kty":"RSA","n":"%b"}' % (e, n)
-    elif jwk["kty"] == "EC":
+        return rsa_digest(jwk.get("e"), jwk.get("n"))
+    # The required members in the order of their names, without white space (RFC 7638 §3).
+    if jwk["kty"] == "EC":
         x, y = _coordinate(jwk, "x"), _coordinate(jwk, "y")
         canonical = b'{"crv":"P-256","kty":"EC","x":"%b","y":"%b"}' % (x, y)
     else:
         canonical = b'{"crv":"Ed25519","kty":"OKP","x":"%b"}' % _coordinate(jwk, "x")
+    return hashlib.sha256(canonical).digest()
+
+
+def rsa_digest(e: object, n: object) -> bytes:
+    """The same of an RSA key, from its exponent and modulus as written.
+
+    Raises:
+        UnfitKeyError: one of them is not the text of an integer.
+    """
+    exponent = _USUAL_EXPONENT_LETTERS if e == _USUAL_EXPONENT else _integer_letters(e, "e")
+    canonical = b'{"e":"%b","kty":"RSA","n":"%b"}' % (exponent, _integer_letters(n, "n"))
     return hashlib.sha256(canonical).digest()
 
 
@@ -268,9 +276,8 @@ def _check_rsa(n: int, e: int) -> None:
         raise UnfitKeyError(Unfit.ROCA, "has an n with the ROCA fingerprint (CVE-2017-15361)")
 
 
-def _letters(jwk: Mapping[str, object], member: str) -> bytes:
-    """The member's text, known to be base64url in its one spelling."""
-    value = jwk.get(member)
+def _letters(value: object, member: str) -> bytes:
+    """A member's text, known to be base64url in its one spelling."""
     if not isinstance(value, str) or not value:
         raise UnfitKeyError(Unfit.MALFORMED, f"has no text named {member}")
     letters = value.encode("utf-8", "replace")
@@ -284,14 +291,16 @@ def _letters(jwk: Mapping[str, object], member: str) -> bytes:
 
 
 def _octets(jwk: Mapping[str, object], member: str) -> bytes:
-    return decode_letters(_letters(jwk, member).translate(TO_STANDARD))
+    return decode_letters(_letters(jwk.get(member), member).translate(TO_STANDARD))
 
 
-def _integer_letters(jwk: Mapping[str, object], member: str) -> bytes:
+def _integer_letters(value: object, member: str) -> bytes:
     """The letters without leading zero octets, which some issuers write (RFC 7518 §2 Base64urlUInt)."""
-    letters = _letters(jwk, member)
+    letters = _letters(value, member)
     # An octet is zero only when its first six bits are, and they are a letter of their own.
-    return encode(_octets(jwk, member).lstrip(b"\0")).encode() if letters.startswith(b"A") else letters
+    if not letters.startswith(b"A"):
+        return letters
+    return encode(decode_letters(letters.translate(TO_STANDARD)).lstrip(b"\0")).encode()
 
 
 def _integer(jwk: Mapping[str, object], member: str) -> int:
@@ -299,7 +308,7 @@ def _integer(jwk: Mapping[str, object], member: str) -> int:
 
 
 def _coordinate(jwk: Mapping[str, object], member: str) -> bytes:
-    letters = _letters(jwk, member)
+    letters = _letters(jwk.get(member), member)
     if len(letters) != _FIELD_LETTERS:
         raise UnfitKeyError(Unfit.MALFORMED, f"has an {member} that is not 32 bytes long")
     return letters

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from authplugin.errors import Reason, Refused
 from authplugin.jose.base64url import LETTERS, TO_STANDARD, decode_letters, encode
 from authplugin.jose.certificate import certificate_digest, certificate_jwk
-from authplugin.jose.jwk import UnfitKeyError, admit_bound, digest
+from authplugin.jose.jwk import UnfitKeyError, admit_bound, digest, rsa_digest
 from authplugin.jose.key import VerifyingKey
+from authplugin.jose.usual import UsualConfirmation, UsualKey
 
 KEY = b"j"
 """First byte of a confirmation that is the SHA-256 thumbprint of a JWK."""
@@ -22,7 +23,7 @@ CERTIFICATE = b"x"
 _DIGEST_BYTES = 32
 
 
-def confirmation(cnf: Mapping[str, object] | None) -> bytes:
+def confirmation(cnf: Mapping[str, object] | UsualConfirmation | None) -> bytes:
     """What ``cnf`` binds a token to: nothing, `KEY` and 32 bytes, or `CERTIFICATE` and 32 bytes.
 
     Read are ``jwk`` (RFC 7800 §3.2), ``jkt`` (RFC 9449 §6.1) and ``x5t#S256`` (RFC 8705 §3.1); of
@@ -34,6 +35,8 @@ def confirmation(cnf: Mapping[str, object] | None) -> bytes:
     """
     if cnf is None:
         return b""
+    if isinstance(cnf, UsualConfirmation):
+        return KEY + _usual_key(cnf.jwk)
     if "jwe" in cnf or "jku" in cnf:
         raise Refused(Reason.CLAIMS_MALFORMED, "cnf names its key by jwe or jku, which are not read")
     bound = b""
@@ -138,6 +141,13 @@ def _one(before: bytes, bound: bytes) -> bytes:
 def _key(jwk: object) -> bytes:
     try:
         return digest(jwk)
+    except UnfitKeyError as error:
+        raise Refused(Reason.CLAIMS_MALFORMED, f"cnf.jwk {error}") from None
+
+
+def _usual_key(jwk: UsualKey) -> bytes:
+    try:
+        return rsa_digest(jwk.e, jwk.n)
     except UnfitKeyError as error:
         raise Refused(Reason.CLAIMS_MALFORMED, f"cnf.jwk {error}") from None
 

@@ -22,6 +22,7 @@ import msgspec
 
 from authplugin.errors import ConfigurationError, ConfigurationErrors
 from authplugin.jose.identity import IdForm, canonical_asset_id, is_asset_id
+from authplugin.jose.json import parse_object
 from authplugin.model import Grant
 
 MAX_BYTES = 64 * 1024 * 1024
@@ -153,14 +154,14 @@ def parse_revocations(text: bytes, name: str) -> Revocations:
 
 
 def parse_entry(line: bytes) -> Entry:
-    """One revocation from its JSON.
+    """One revocation from its JSON, in which no member stands twice: one of the two would get lost.
 
     Raises:
         ValueError: no JSON object of the right members; the text says what was found.
     """
     try:
-        return msgspec.json.decode(line, type=Entry)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return msgspec.convert(parse_object(line), Entry)
+    except ValueError as error:
         raise ValueError(f"what is not of that form ({error})") from None
 
 

@@ -130,6 +130,7 @@ def test_nothing_is_revoked_by_nothing(grant: Grant) -> None:
         '{"issued_before":-1}',
         '{"issued_before":true}',
         '{"asset":"a"} x',
+        '{"asset":"a","asset":"b"}',
         '{"asset":"\\ud800"}',
         "[" * 10_000,
     ],

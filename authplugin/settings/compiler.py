@@ -50,6 +50,12 @@ def compile_policy(settings: GateSettings, refuse: Refuse) -> Policy:
             shared = issuer.assets.overlap(other.assets) or _shared_name(issuer, other)
             if shared is not None:
                 refuse((*path, "assets"), shared, f"asset ids that {other.issuer} does not speak for as well")
+            if issuer.did_as_client_id and other.did_as_client_id:
+                refuse(
+                    (*path, "did_as_client_id"),
+                    f"true, as for {other.issuer}",
+                    "one such issuer: a device of either could call itself like a device of the other",
+                )
         issuers[table.issuer] = issuer
     topics = _compile_topics(settings, refuse)
     policy = Policy(

@@ -137,7 +137,7 @@ class IssuerTable(Table, frozen=True, kw_only=True):
     did_as_client_id: Annotated[
         bool,
         meta(
-            "Whether a device id may be an MQTT client id; only for issuers whose device ids are unique: "
+            "Whether a device id may be an MQTT client id; for one issuer only, whose device ids are unique: "
             "assets that share one would take over each other's sessions."
         ),
     ] = False

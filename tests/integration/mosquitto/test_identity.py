@@ -25,7 +25,7 @@ def rival() -> TokenMint:
 
 @pytest.fixture(scope="module")
 def shared(gate_of: Gates, rival: TokenMint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gated]:
-    """A gate whose two issuers both let device ids be client ids."""
+    """A gate of two issuers; device ids of the first may be client ids."""
     folder = tmp_path_factory.mktemp("shared")
     (folder / "rival.json").write_text(json.dumps(rival.jwks()))
     mine = 'assets = { prefixes = ["02iAB"] }\ndid_as_client_id = true'
@@ -35,7 +35,6 @@ issuer = "{RIVAL}"
 audiences = ["{AUDIENCE}"]
 jwks_file = "rival.json"
 assets = {{ prefixes = ["02iCD"] }}
-did_as_client_id = true
 """
     with gate_of(folder, issuer=mine, extra=theirs) as gated:
         yield gated

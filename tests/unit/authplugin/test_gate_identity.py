@@ -49,11 +49,11 @@ POLICIES = {
     "two of Salesforce": config('assets = { prefixes = ["02iAB"] }', 'assets = { prefixes = ["02iCD"] }'),
     "device ids as client ids": config(
         'assets = { prefixes = ["02iAB"] }\ndid_as_client_id = true',
-        'assets = { prefixes = ["02iCD"] }\ndid_as_client_id = true',
+        'assets = { prefixes = ["02iCD"] }',
     ),
     "an opaque one beside": config(
         'assets = { prefixes = ["02iAB"] }\ndid_as_client_id = true',
-        'assets = { prefixes = ["pump-"] }\nid_form = "opaque"\ndid_as_client_id = true',
+        'assets = { prefixes = ["pump-"] }\nid_form = "opaque"',
     ),
 }
 

@@ -171,6 +171,13 @@ MISTAKES = [
         "gate.toml:5: issuers[0].did_as_client_id: found true",
     ),
     (
+        ISSUER
+        + 'assets = {prefixes = ["02iAB"]}\ndid_as_client_id = true\n'
+        + ISSUER.replace("acme", "rival")
+        + 'assets = {prefixes = ["02iCD"]}\ndid_as_client_id = true\n',
+        "gate.toml:10: issuers[1].did_as_client_id: found true, as for https://acme.my.site.com",
+    ),
+    (
         ISSUER + '[topics]\npublish = ["a/b"]\n',
         "gate.toml:5: topics.publish[0]: found a/b, which does not have {aid}",
     ),
@@ -269,7 +276,7 @@ def test_every_mistake_is_found_at_once_in_the_order_of_the_file() -> None:
         (
             "AUTHPLUGIN_METRICS_PORT",
             "1",
-            "environment: AUTHPLUGIN_METRICS_PORT: found a variable that names no key",
+            "environment: AUTHPLUGIN_METRICS_PORT: found a variable that names no key, expected a name like AUTHPLUGIN_",
         ),
         (
             "AUTHPLUGIN_ISSUERS__5__ISSUER",
@@ -277,6 +284,16 @@ def test_every_mistake_is_found_at_once_in_the_order_of_the_file() -> None:
             "environment: AUTHPLUGIN_ISSUERS__5__ISSUER: found a variable",
         ),
         ("AUTHPLUGIN_METRICS__0__PORT__X", "1", "environment: AUTHPLUGIN_METRICS__0__PORT__X"),
+        (
+            "AUTHPLUGIN_ISSUERS__\u00b2__ISSUER",
+            "1",
+            "environment: AUTHPLUGIN_ISSUERS__\u00b2__ISSUER: found a variable",
+        ),
+        (
+            "AUTHPLUGIN_METRICS__ADDRESS",
+            "\udcff",
+            "environment: AUTHPLUGIN_METRICS__ADDRESS: found bytes that are no UTF-8",
+        ),
     ],
 )
 def test_a_mistake_in_the_environment_names_the_variable(variable: str, value: str, expected: str) -> None:
@@ -327,6 +344,24 @@ def test_load_reads_a_file_and_the_environment(tmp_path: Path, monkeypatch: pyte
     loaded = load(path)
     assert loaded.settings.cache.capacity == 7
     assert loaded.settings.issuers[0].jwks_file == str(tmp_path / "k.json")
+
+
+def test_a_mark_of_an_editor_at_the_beginning_is_no_mistake(tmp_path: Path) -> None:
+    path = tmp_path / "gate.toml"
+    path.write_text(ISSUER, encoding="utf-8-sig")
+    assert len(load(path, {}).policy.issuers) == 1
+
+
+def test_what_never_ends_is_no_configuration() -> None:
+    with pytest.raises(
+        ConfigurationError, match="the file: found more than 4 MB, expected a readable TOML file"
+    ):
+        load(Path("/dev/zero"), {})
+
+
+def test_variables_of_the_development_issuer_are_not_the_gates() -> None:
+    loaded = read(ISSUER, AUTHPLUGIN_ISSUER__CLIENT_SECRET="correct horse", AUTHPLUGIN_CACHE__CAPACITY="7")
+    assert loaded.settings.cache.capacity == 7
 
 
 def test_how_often_keys_are_read_follows_the_settings() -> None:

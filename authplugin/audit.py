@@ -1,16 +1,15 @@
 """The audit: one JSON line a decision, written by a thread of its own.
 
-A decision only puts a line into a bounded queue; the thread writes what waits, many lines at once.
-(The line is encoded at once, while all it names is at hand: later, memory would have to be read
-again.) When the disk is slow or full, lines are dropped and counted, and the next line that
-can be written says how many: an audit must never stop a broker. A flood of refusals is summed, one
-line a reason and second, for it must not fill the disk either. User names are not written, for some
-put their token there, and client ids are cut for the same reason.
+A decision only lets a line wait; every fiftieth encodes what waits, while all that is named is still
+at hand (the thread would have to read that memory again), and the thread writes. When the disk is
+slow or full, lines are dropped and counted, and the next line that can be written says how many: an
+audit must never stop a broker. A flood of refusals is summed, one line a reason and second, for it
+must not fill the disk either. User names are not written, for some put their token there, and client
+ids are cut for the same reason.
 """
 
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,11 +22,14 @@ from authplugin.errors import Reason
 from authplugin.model import Action, Allow, Connect, Decision, Grant, Possession
 from authplugin.sessions import Session
 
+BATCH = 50
+"""Lines encoded at once."""
+
 QUEUE = 10_000
-"""Most lines that wait; some 4 MB."""
+"""Most lines that wait, some batches; 4 MB."""
 
 WAKE = 1_000
-"""Lines that wait before the thread is woken ahead of its time."""
+"""Lines in batches, at which the thread is woken ahead of its time."""
 
 REFUSED_PER_SECOND = 100
 """Refusals written one by one in one second; the rest of that second is summed."""
@@ -36,7 +38,7 @@ _SHOWN = 64
 _NOT_SHOWN = Possession.NONE
 
 _LOG = logging.getLogger(__name__)
-_encode = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder().encode_lines
 
 
 class Line(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -80,6 +82,22 @@ class Line(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     count: int = 0
 
 
+class _LetIn(msgspec.Struct, frozen=True, gc=False):
+    """The line that most are, a connect let in on its token alone: members of `Line` that it has."""
+
+    ts: int
+    event: str
+    outcome: str
+    asset: str
+    device: str
+    issuer: str
+    kid: str
+    digest: str
+    client: str
+    address: str
+    us: int
+
+
 class Audit:
     """An `authplugin.observer.Observer` that writes JSON lines to a file.
 
@@ -105,8 +123,12 @@ class Audit:
         self._flush_seconds = flush_seconds
         self._sample = sample_allowed
         self._draw = draw
-        self._queue: deque[bytes] = deque()
-        self._put = self._queue.append
+        # Lines, and batches of them with their number; who takes from either holds the lock, and the
+        # thread that decides never waits for it.
+        self._lines: list[Line | _LetIn] = []
+        self._put = self._lines.append
+        self._batches: list[tuple[int, bytes]] = []
+        self._gathering = threading.Lock()
         # Each written by one thread alone: the first by the one that decides, the others by the writer.
         self._overflowed = 0
         self._lost = 0
@@ -138,24 +160,25 @@ class Audit:
             if self._sample < 1.0 and self._draw() >= self._sample:
                 return
             grant = decision.grant
+            if decision.possession is not _NOT_SHOWN:
+                self._wait(_let_in(self._now(), connect, grant, decision.possession, seconds))
+                return
+            # As `_let_in` and `_wait`, without the calls: this is every connect of a fleet.
+            if len(self._lines) >= BATCH and not self._gather():
+                return
             terms = grant.terms
-            possession = decision.possession
-            self._wait(
-                Line(
+            self._put(
+                _LetIn(
                     int(self._now() * 1000.0),
                     "connect",
                     "allowed",
-                    "",
-                    "",
                     grant.asset_id,
                     grant.device_id,
                     terms.issuer,
                     terms.kid,
                     grant.digest[:8].hex(),
-                    "" if possession is _NOT_SHOWN else possession,
                     connect.client_id[:_SHOWN],
                     connect.address,
-                    "",
                     int(seconds * 1e6),
                 )
             )
@@ -255,22 +278,23 @@ class Audit:
         # A second that nobody was refused after is summed up here, once nobody can be adding to it.
         if self._sums and (last or int(self._now()) > self._second + 1):
             self._turn(self._second)
-        take = self._queue.popleft
-        lines = [take() for _ in range(len(self._queue))]
+        with self._gathering:
+            self._encode_lines()
+            batches, self._batches = self._batches, []
         untold = self.dropped - self._told
         if untold:
-            lines.insert(0, _encode(Line(int(self._now() * 1000), "dropped", count=untold)))
-        if not lines:
+            told = Line(int(self._now() * 1000), "dropped", count=untold)
+            batches.insert(0, (1, _write([told])))
+        if not batches:
             return
-        lines.append(b"")
-        text = b"\n".join(lines)
-        lines.pop()
+        count = sum([lines for lines, _ in batches])
+        text = b"".join([encoded for _, encoded in batches])
         written = self._file.append(text)
-        kept = len(lines) if written == len(text) else text.count(b"\n", 0, written)
+        kept = count if written == len(text) else text.count(b"\n", 0, written)
         if kept:
             self._told += untold
         # The line about dropped ones is no decision.
-        self._lost += len(lines) - kept - (1 if untold and not kept else 0)
+        self._lost += count - kept - (1 if untold and not kept else 0)
         if self._file.error != self._error:
             self._error = self._file.error
             _LOG.warning(
@@ -279,16 +303,31 @@ class Audit:
 
     def _wait(self, line: Line) -> None:
         """Let a line wait for the thread; what is beyond the bound is dropped and counted."""
-        waiting = len(self._queue)
-        if waiting >= QUEUE:
-            self._overflowed += 1
-            return
+        if len(self._lines) < BATCH or self._gather():
+            self._put(line)
+
+    def _gather(self) -> bool:
+        """Make a batch of the lines that wait; False when that many wait that the next one is dropped."""
+        if not self._gathering.acquire(blocking=False):
+            return True  # the writer is at it
         try:
-            self._put(_encode(line))
-        except UnicodeEncodeError:
-            self._put(_encode(_in_unicode(line)))
-        if waiting == WAKE:
-            self._woken.set()
+            if len(self._batches) >= QUEUE // BATCH - 1:
+                self._overflowed += 1
+                return False
+            self._encode_lines()
+            if len(self._batches) == WAKE // BATCH:
+                self._woken.set()
+        finally:
+            self._gathering.release()
+        return True
+
+    def _encode_lines(self) -> None:
+        """Move the lines that wait into a batch; whoever decides may let more wait meanwhile."""
+        lines = self._lines
+        count = len(lines)
+        if count:
+            self._batches.append((count, _write(lines[:count])))
+            del lines[:count]
 
     def _is_one_of_many(self, now: float, event: str, reason: str) -> bool:
         """Whether a refusal is only counted, because its second has seen enough of them."""
@@ -327,7 +366,15 @@ class Audit:
             _LOG.error("audit: unforeseen %s", type(error).__name__)
 
 
-def _in_unicode(line: Line) -> Line:
+def _write(lines: list[Line | _LetIn]) -> bytes:
+    """The lines as JSON, a line end behind each."""
+    try:
+        return _encode(lines)
+    except UnicodeEncodeError:
+        return _encode([_in_unicode(line) for line in lines])
+
+
+def _in_unicode(line: Line | _LetIn) -> Line | _LetIn:
     """The line with question marks for what a client sent that is no Unicode (lone surrogates)."""
     texts = {
         name: value.encode("utf-8", "replace").decode()
@@ -335,6 +382,22 @@ def _in_unicode(line: Line) -> Line:
         if isinstance(value, str)
     }
     return msgspec.structs.replace(line, **texts)
+
+
+def _let_in(now: float, connect: Connect, grant: Grant, possession: str, seconds: float) -> Line:
+    return Line(
+        int(now * 1000.0),
+        "connect",
+        "allowed",
+        "",
+        "",
+        *_who(grant),
+        possession,
+        connect.client_id[:_SHOWN],
+        connect.address,
+        "",
+        int(seconds * 1e6),
+    )
 
 
 _NOBODY = ("", "", "", "", "")

@@ -21,6 +21,9 @@ DECK = (
     "freeze worker one", "freeze worker two", "kill kafka", "restart mosquitto",
 )  # fmt: skip
 
+#: Seconds that Kafka may take to recover what a kill left, on a machine that does much else.
+_PATIENCE = 240
+
 
 @dataclass
 class Rig:
@@ -67,7 +70,7 @@ class Rig:
         if victim == "kafka":
             self.kafka.stop(signal.SIGKILL)
             self.rest(self.random.uniform(0, 2))
-            self.kafka.start()
+            self.kafka.start(_PATIENCE)
         elif victim == "mosquitto":
             self.broker.stop()
             self.rest(self.random.uniform(0, 2))

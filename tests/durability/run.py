@@ -46,7 +46,7 @@ class Plan:
 
 
 #: 2,000 assets, 1,000,000 samples.
-FULL = Plan(assets=2000, per_asset=100, rate=260.0, seed=6)
+FULL = Plan(assets=2000, per_asset=100, rate=330.0, seed=6)
 
 
 def run(plan: Plan, folder: Path) -> bool:
@@ -108,6 +108,7 @@ def _run(plan: Plan, scratch: Path, logs: Path) -> Book:
         kafka.stop()
         shutil.rmtree(logs, ignore_errors=True)
         shutil.copytree(watch.directory, logs, ignore=shutil.ignore_patterns("*.toml"))
+        shutil.copy(kafka.directory / "log", logs / "kafka.log")
 
 
 def _drain(rig: Rig, watch: Watch) -> None:

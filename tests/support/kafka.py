@@ -97,7 +97,7 @@ class ApacheKafka(Kafka):
             f"-Dlog4j2.configurationFile={_DEPLOY / 'log4j2.properties'}", "-cp", f"{jars()}/*",
         ]  # fmt: skip
 
-    def start(self) -> None:
+    def start(self, seconds: float = 40) -> None:
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*self._java(128), "kafka.Kafka", self.directory / "server.properties"],
@@ -105,7 +105,7 @@ class ApacheKafka(Kafka):
                 stdout=log,
                 stderr=log,
             )
-        until(self._answers, 40, "Kafka answers")
+        until(self._answers, seconds, "Kafka answers")
 
     def _answers(self) -> bool:
         assert self._process is not None

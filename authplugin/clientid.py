@@ -36,6 +36,6 @@ def _fits_client_id(client_id: str, grant: Grant, issuer: IssuerPolicy, policy: 
     if issuer.names_asset(name, grant.asset_id):
         return bool(suffix) or not colon
     # A device chooses its own id: even where it may be a client id, it must not be another asset's, nor
-    # the name of a service account, by which its clients are called as well.
-    taken = name in policy.service_accounts or policy.could_be_asset(name)
+    # a program's, for the session that the broker keeps would be taken over.
+    taken = policy.is_program(name) or policy.could_be_asset(name)
     return issuer.did_as_client_id and client_id == grant.device_id and not taken

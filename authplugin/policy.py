@@ -14,6 +14,9 @@ from authplugin.jose.profile import Attribute, RequiredClaim
 from authplugin.jose.usual import USUAL
 from authplugin.topics.template import Templates
 
+PROGRAMS = "assetgate-"
+"""How the client ids of this product's own programs begin, as the bridge's does."""
+
 
 @dataclass(frozen=True, slots=True)
 class AssetScope:
@@ -173,6 +176,10 @@ class Policy:
     service_accounts: Mapping[str, ServiceAccount]
     algorithms: frozenset[str]
     types: frozenset[str] = DEFAULT_TYPES
+
+    def is_program(self, name: str) -> bool:
+        """Whether a program is called so: a service account, or a client of this product's own."""
+        return name in self.service_accounts or name.startswith(PROGRAMS)
 
     def could_be_asset(self, text: str) -> bool:
         """Whether any issuer could mean an asset by ``text``."""

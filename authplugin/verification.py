@@ -101,8 +101,8 @@ def verify(
     asset_id = check_asset(claims, issuer.id_form)
     if not issuer.assets.holds(asset_id):
         raise Refused(Reason.FOREIGN_ASSET, "the issuer does not speak for this asset")
-    if asset_id in policy.service_accounts:
-        raise Refused(Reason.ASSET_UNSAFE, "the asset id is the name of a service account")
+    if policy.is_program(asset_id):
+        raise Refused(Reason.ASSET_UNSAFE, "the asset id is the name of a service account or program")
     passed("asset", asset_id)
     bound = confirmation(claims.cnf)
     passed("binding", _BINDINGS[bound[:1]])

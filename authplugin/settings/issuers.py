@@ -138,7 +138,8 @@ class IssuerTable(Table, frozen=True, kw_only=True):
         bool,
         meta(
             "Whether a device id may be an MQTT client id; for one issuer only, whose device ids are unique: "
-            "assets that share one would take over each other's sessions."
+            "assets that share one would take over each other's sessions. Programs need client ids that no "
+            "device can have then: their account's name, or `assetgate-` and more."
         ),
     ] = False
     asset_claim: Annotated[

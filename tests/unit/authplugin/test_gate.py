@@ -108,9 +108,10 @@ def test_an_algorithm_of_another_issuer_is_not_allowed() -> None:
     assert isinstance(bench.connect(elliptic.mint(aud=["x"])), Allow)
 
 
-def test_the_name_of_a_service_account_is_no_asset() -> None:
+@pytest.mark.parametrize("aid", ["bridge", "assetgate-bridge"])
+def test_the_name_of_a_service_account_or_of_a_program_is_no_asset(aid: str) -> None:
     bench = Bench(OPAQUE)
-    assert refused(bench.connect(bench.mint.mint(aid="bridge"), client_id="bridge")) == "asset_unsafe"
+    assert refused(bench.connect(bench.mint.mint(aid=aid), client_id=aid)) == "asset_unsafe"
 
 
 @pytest.mark.parametrize("client_id", [AID, SHORT, f"{AID}:1", f"{SHORT}:a.b_c-d:e", f"{AID}:{'x' * 237}"])
@@ -147,8 +148,8 @@ def test_a_device_id_is_a_client_id_where_the_issuer_vouches_for_it() -> None:
     assert isinstance(bench.connect(bench.mint.mint(), client_id=DID), Allow)
 
 
-@pytest.mark.parametrize("did", [OTHER[:15], f"{OTHER[:15]}:x"])
-def test_a_device_id_that_could_be_an_asset_takes_over_nothing(did: str) -> None:
+@pytest.mark.parametrize("did", [OTHER[:15], f"{OTHER[:15]}:x", "bridge", "bridge:2", "assetgate-bridge"])
+def test_a_device_id_that_could_be_an_asset_or_a_program_takes_over_nothing(did: str) -> None:
     bench = Bench(DEVICES)
     assert refused(bench.connect(bench.mint.mint(did=did), client_id=did)) == "client_id_mismatch"
 

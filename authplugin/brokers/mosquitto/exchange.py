@@ -1,17 +1,20 @@
 """Exchanges of enhanced authentication that have not ended: one a connection, each for seconds only.
 
 The broker cuts a silent client by the client's own keepalive, which may be hours or nothing, and
-cannot find it by client id before it is let in. So each such client gets a user name of its own,
-which the tick can end it by.
+cannot find it by client id before it is let in. So such a client gets a user name of nobody's, which
+the tick can end it by. Those whose time is up at the same moment share it: the broker looks through
+all its connections for each name, and thousands may be silent at once.
 """
 
-import itertools
+import math
 from collections.abc import Iterator
 
 import msgspec
 
 from authplugin.brokers.mosquitto.answers import PENDING
 from authplugin.proof import Challenge
+
+_MOMENT_SECONDS = 0.25
 
 
 class Exchange(msgspec.Struct, frozen=True):
@@ -20,7 +23,7 @@ class Exchange(msgspec.Struct, frozen=True):
     Attributes:
         challenge: what it was asked.
         client_id: as it was sent.
-        name: user name for the time being; "" where the client was let in before and renews.
+        name: user name until it has answered; "" where the client was let in before and renews.
         until: monotonic seconds at which it is cut.
     """
 
@@ -35,7 +38,6 @@ class Exchanges:
 
     def __init__(self) -> None:
         self._open: dict[int, Exchange] = {}
-        self._numbers = itertools.count(1)
 
     def __len__(self) -> int:
         return len(self._open)
@@ -44,8 +46,9 @@ class Exchanges:
         self, client: int, challenge: Challenge, client_id: str, *, renews: bool, until: float
     ) -> Exchange:
         """Note that a client was asked; what it was asked before counts no longer."""
-        name = "" if renews else f"{PENDING}{next(self._numbers)}"
-        exchange = Exchange(challenge, client_id, name, until)
+        moment = math.ceil(until / _MOMENT_SECONDS)
+        name = "" if renews else f"{PENDING}{moment}"
+        exchange = Exchange(challenge, client_id, name, moment * _MOMENT_SECONDS)
         # Last in, last out: the order is by `until`, whatever was there before.
         self._open.pop(client, None)
         self._open[client] = exchange

@@ -3,6 +3,8 @@
 `start` reads the configuration and checks that the broker's own leaves no door open; after that each
 callback takes plain values and returns an `Answer`. Nothing here waits: keys come from a cache that
 other threads refresh, and what those threads log is written at the next tick.
+
+Long, because what the shim may call is one class, and each callback is read beside the others.
 """
 
 import functools
@@ -37,6 +39,7 @@ from authplugin.brokers.mosquitto.answers import (
     Start,
 )
 from authplugin.brokers.mosquitto.budget import Budget
+from authplugin.brokers.mosquitto.departures import Departures
 from authplugin.brokers.mosquitto.exchange import Exchanges
 from authplugin.brokers.mosquitto.lines import LineBudget, WaitingLines, line, shown
 from authplugin.brokers.mosquitto.live import LiveConfiguration, read, set_log_level
@@ -46,7 +49,6 @@ from authplugin.model import Action, Allow, Connect, Decision, Deny, Grant, Poss
 from authplugin.topics.containment import matches
 
 _STOP_SECONDS = 0.5
-_STAYING_SECONDS = 3.0
 _ACTIONS = {ACL_READ: Action.RECEIVE, ACL_SUBSCRIBE: Action.SUBSCRIBE}
 _RARE = frozenset({"reload", "stop"})
 """Callbacks that a person asked for: their time is counted, and no news."""
@@ -147,8 +149,7 @@ class Plugin:
         self._exchanges = Exchanges()
         # Who came in by an exchange, as they asked: the broker asks again at SIGHUP and has no password.
         self._proved: dict[int, Connect] = {}
-        # Connections that should have ended: the asset, and the ticks left until all of it go.
-        self._staying: dict[int, tuple[str, float]] = {}
+        self._departures = Departures()
         self._turned = 0.0
 
     @_closed
@@ -166,11 +167,13 @@ class Plugin:
 
         ``stored`` is 1 when it may be about a session that nobody is connected to.
         """
+        self._departures.asked(client)
         if stored and client not in self._clients:
             return Answer(STORED)
         name = None if username is None else username.decode()
         if name in self._gate.policy.service_accounts:
-            self._clients[client] = ""
+            # A device whose name became an account's keeps its session until it has gone.
+            self._clients.setdefault(client, "")
             return Answer(DEFER)
         proved = self._proved.get(client)
         if proved is not None:
@@ -205,6 +208,8 @@ class Plugin:
         renews = session.grant if session is not None and session.connection == client else None
         if self._live.wrong is not None:
             return self._shut(connect)
+        if client in self._departures:
+            return Answer(CHALLENGE, b"", self._turn_away(connect).effects)
         challenge = self._gate.challenge(connect, renews)
         if isinstance(challenge, Deny):
             refusal = self._refuse(connect, challenge)
@@ -224,6 +229,9 @@ class Plugin:
     def prove(self, client: int, data: bytes | None) -> Answer:
         """A client answers what it was asked."""
         exchange = self._exchanges.end(client)
+        if client in self._departures:
+            # Let in again, it would be the session of a client id that the broker knows another under.
+            return Answer(DENY) if exchange is None else self._turn_away(exchange.challenge.connect)
         if exchange is None:
             # Nothing was asked: the shim ends a client that came in before by the next tick.
             client_id = self._clients.get(client, "")
@@ -289,7 +297,7 @@ class Plugin:
         client_id = self._clients.pop(client, None)
         self._exchanges.end(client)
         self._proved.pop(client, None)
-        self._staying.pop(client, None)
+        self._departures.forget(client)
         if client_id:
             self._gate.close_session(client_id, client)
         return Answer(DENY)
@@ -297,7 +305,10 @@ class Plugin:
     @_closed
     def reload(self) -> Reload:
         """The broker reads its configuration anew, and asks about every client next."""
+        before = self._assembly.loaded
         answer = self._live.reload()
+        if self._assembly.loaded is not before or self._live.wrong is not None:
+            self._departures.expect_questions(self._sessions.snapshot())
         self.budget.seconds = self._assembly.loaded.settings.mosquitto.budget_ms / 1000
         return answer
 
@@ -332,10 +343,7 @@ class Plugin:
         self._clients[client] = connect.client_id
         if before is not None:
             # The broker ends it right after this answer, unless it has lost sight of it.
-            self._staying[before.connection] = (
-                before.grant.asset_id,
-                time.monotonic() + _STAYING_SECONDS,
-            )
+            self._departures.expect(before, time.monotonic())
         return Answer(ALLOW, grant.asset_id.encode())
 
     def _judge_again(self, client: int, connect: Connect) -> Answer:
@@ -353,6 +361,12 @@ class Plugin:
         self._metrics.authenticated(connect, decision, 0.0)
         return self._refuse(connect, decision)
 
+    def _turn_away(self, connect: Connect) -> Answer:
+        """Refuse a connection that should have ended to renew."""
+        decision = Deny(Reason.CLIENT_ID_MISMATCH, "the connection was taken over or is being ended")
+        self._metrics.authenticated(connect, decision, 0.0)
+        return self._refuse(connect, decision)
+
     def _refuse(self, connect: Connect, decision: Deny) -> Answer:
         who = f"client {shown(connect.client_id)} from {shown(connect.address)}"
         return Answer(DENY, effects=self._refusal(decision, f"refused {who}"))
@@ -367,33 +381,33 @@ class Plugin:
 
     def _cut_exchanges(self, effects: list[Effect]) -> None:
         """End the clients that were asked and have not answered in time."""
+        names: set[str] = set()
         for client, exchange in self._exchanges.overdue(time.monotonic()):
-            reason = Reason.POSSESSION_FAILED
             if exchange.name:
-                effects.append((KICK_ALL, exchange.name.encode()))
+                names.add(exchange.name)
             else:
-                self._sessions.kick(exchange.client_id, reason)
+                self._sessions.kick(exchange.client_id, Reason.POSSESSION_FAILED)
             if self._lines.take("unanswered challenges"):
                 effects += self._note(f"client {shown(exchange.client_id)} did not answer its challenge")
             self._clients.setdefault(client, exchange.client_id)
+        effects += [(KICK_ALL, name.encode()) for name in names]
 
     def _end_sessions(self, effects: list[Effect]) -> None:
         """Disconnect who must go; by its asset id who is there still when it should be gone."""
         now = time.monotonic()
-        for client, (asset_id, until) in list(self._staying.items()):
-            if client not in self._clients:
-                del self._staying[client]
-            elif now >= until:
-                # 2.0 loses a client id when an exchange for the same one is given up half way.
-                del self._staying[client]
-                effects.append(line(LOG_WARNING, f"disconnecting all of asset {shown(asset_id)}: one stayed"))
-                effects.append((KICK_ALL, asset_id.encode()))
+        for asset_id in self._departures.overdue(now):
+            effects.append(line(LOG_WARNING, f"disconnecting all of asset {shown(asset_id)}: one stayed"))
+            effects.append((KICK_ALL, asset_id.encode()))
+        for session in self._departures.unasked():
+            # The policy is another one, and the broker has not had it judged by that.
+            if self._sessions.find(session.client_id) is session:
+                self._sessions.kick(session.client_id, Reason.INTERNAL)
         for kick in self._gate.due():
             session, reason = kick.session, kick.reason
             if self._lines.take(f"disconnecting for {reason.value}"):
                 effects += self._note(f"disconnecting client {shown(session.client_id)}: {reason.value}")
             effects.append((KICK, session.client_id.encode()))
-            self._staying[session.connection] = session.grant.asset_id, now + _STAYING_SECONDS
+            self._departures.expect(session, now)
 
     def _note(self, text: str) -> tuple[Effect, ...]:
         return (line(LOG_NOTICE, text),) if _LOG.isEnabledFor(logging.INFO) else ()

@@ -25,7 +25,7 @@ from tests.support.mqtt import (
     packet,
 )
 
-from .conftest import ASSET, OTHER, OTHER_SHORT, SERVICE, SHORT, Gated
+from .conftest import ASSET, AUDIENCE, OTHER, OTHER_SHORT, SERVICE, SHORT, Gated
 
 pytestmark = pytest.mark.needs("mosquitto", "cc")
 
@@ -329,3 +329,50 @@ def test_the_token_of_an_exchange_is_in_no_log(gated: Gated) -> None:
     with device.connect(":quiet", token) as client:
         device.renew(client, token)
     assert token.decode()[-40:] not in gated.broker.log
+
+
+def take_the_place_of(gated: Gated, device: Device, suffix: str) -> None:
+    """Have the broker lose a live session's client id, and store another session under it."""
+    with gated.client() as half:
+        device.begin(half, suffix)
+    with device.connect(suffix + "-witness") as witness:
+        witness.ping()
+    with gated.client() as stored:
+        assert stored.connect(SHORT + suffix, "", device.token(), clean=False, expiry=3600) == 0
+        stored.disconnect()
+
+
+@pytest.mark.parametrize("asked", ["before", "after"])
+def test_a_session_that_was_taken_over_is_never_renewed(gated: Gated, asked: str) -> None:
+    """Renewed and ended then, it would have the broker end the stored session of its client id twice."""
+    device = Device(gated)
+    suffix = f":{asked}"
+    with device.connect(suffix) as victim:
+        if asked == "after":
+            take_the_place_of(gated, device, suffix)
+        challenge = victim.authenticate(RE_AUTHENTICATE, "ace", write_token(device.token()))
+        if asked == "before":
+            take_the_place_of(gated, device, suffix)
+        proof = device.answer(authentication_data(challenge.body))
+        answer = victim.authenticate(CONTINUE_AUTHENTICATION, "ace", proof)
+        assert (answer.kind, answer.body[0]) == (AUTH, CONTINUE_AUTHENTICATION)
+        assert victim.wait_closed() == ADMINISTRATIVE
+    with gated.client() as again:
+        assert again.connect(SHORT + suffix, "", device.token(), clean=False) == 0
+
+
+def test_a_session_that_the_broker_does_not_ask_about_ends_with_the_policy(
+    gate_of: Gates, tmp_path: Path
+) -> None:
+    """A new policy is for everyone, also for whom the broker has lost out of sight."""
+    with gate_of(tmp_path) as gated:
+        device = Device(gated)
+        config = tmp_path / "gate.toml"
+        token = device.token(aud=[AUDIENCE, "https://new.example.com"])
+        with device.connect(":hidden") as hidden, device.connect(":seen", token) as seen:
+            with gated.client() as half:
+                device.begin(half, ":hidden")
+            seen.ping()
+            config.write_text(config.read_text().replace(AUDIENCE, "https://new.example.com"))
+            gated.broker.wait_for("gate.toml is in force as it is now")
+            assert hidden.wait_closed() == ADMINISTRATIVE

@@ -20,12 +20,15 @@ def test_an_answer_takes_its_question_once() -> None:
     assert exchanges.end(2) is None
 
 
-def test_a_new_client_has_a_name_of_its_own_and_one_that_renews_keeps_its() -> None:
+def test_new_clients_are_called_by_the_moment_they_are_cut_at_and_one_that_renews_keeps_its_name() -> None:
     exchanges = Exchanges()
-    names = {exchanges.begin(n, challenge("a"), "a", renews=False, until=5.0).name for n in range(10)}
-    assert len(names) == 10
-    assert all(name.startswith("pending:") for name in names)
-    assert exchanges.begin(11, challenge("a"), "a", renews=True, until=5.0).name == ""
+    begun = [exchanges.begin(n, challenge("a"), "a", renews=False, until=5.0 + n / 100) for n in range(100)]
+    assert all(exchange.name.startswith("pending:") for exchange in begun)
+    until = {exchange.name: exchange.until for exchange in begun}
+    assert len(until) == 5
+    assert all(until[exchange.name] == exchange.until for exchange in begun)
+    assert all(0 <= exchange.until - (5.0 + n / 100) < 0.25 for n, exchange in enumerate(begun))
+    assert exchanges.begin(1000, challenge("a"), "a", renews=True, until=5.0).name == ""
 
 
 def test_only_who_waited_too_long_is_overdue_also_after_being_asked_again() -> None:

@@ -22,7 +22,7 @@ from authplugin.entitlement import refuse_topic
 from authplugin.errors import Reason, Refused
 from authplugin.explanation import Check, Question, explain, list_checks
 from authplugin.jose.claims import parse_claims
-from authplugin.jose.compact import BEGINNINGS, MAX_TOKEN_BYTES, split
+from authplugin.jose.compact import BEGINNINGS, ENDINGS, MAX_TOKEN_BYTES, split
 from authplugin.model import (
     Action,
     Allow,
@@ -34,7 +34,7 @@ from authplugin.model import (
     Possession,
 )
 from authplugin.observer import Observer
-from authplugin.policy import Policy, PossessionPolicy
+from authplugin.policy import Policy
 from authplugin.presence import Presence
 from authplugin.proof import Challenge, ask, check_answer, read_certificate
 from authplugin.provisioned import Provisioned
@@ -79,6 +79,7 @@ class Gate:
         random: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self._policy = policy
+        self._asks_possession = _asks_possession(policy)
         self._keys = keys
         self._now = clock.now
         self._monotonic = clock.monotonic
@@ -86,7 +87,9 @@ class Gate:
         self._verdicts = verdicts
         self._random = random
         self._observers = tuple(observer for observer in (metrics, audit, events) if observer is not None)
-        self._listeners = tuple([observer.authenticated for observer in self._observers])
+        # Events tell of sessions, not of connects that were let in.
+        self._hear_allowed = tuple([o.authenticated for o in (metrics, audit) if o is not None])
+        self._hear_refused = tuple([observer.authenticated for observer in self._observers])
         self._throttle = Throttle(clock=clock) if throttle is None else throttle
         self._standing = Standing(Clones(clock=clock) if clones is None else clones)
         self._quarantined = self._standing.clones.until
@@ -106,6 +109,7 @@ class Gate:
     def adopt(self, policy: Policy) -> None:
         """Decide by another policy from now on; verdicts reached under the old one are judged again."""
         self._policy = policy
+        self._asks_possession = _asks_possession(policy)
         self._verify_anew()
 
     def revoke(self, revocations: Revocations) -> int:
@@ -151,10 +155,7 @@ class Gate:
         started = self._monotonic()
         try:
             grant = self._judge(connect)
-            possession = self._policy.issuers[grant.terms.issuer].possession
-            decision: Decision = (
-                Allow(grant) if possession is None else self._admit(connect, grant, possession)
-            )
+            decision: Decision = self._admit(connect, grant) if self._asks_possession else Allow(grant)
         except Refused as refused:
             decision = _deny(refused)
         except Exception as error:  # noqa: BLE001 - whatever fails, the client stays out and the broker lives
@@ -319,8 +320,9 @@ class Gate:
         if len(token) > MAX_TOKEN_BYTES:
             raise Refused(Reason.TOO_LONG, f"{len(token)} bytes, at most {MAX_TOKEN_BYTES} are read")
         # Passwords that are no token at all, as guessers try them, are not worth a hash.
-        if token[0] not in BEGINNINGS or b"." not in token:
-            raise Refused(Reason.MALFORMED, "the password is no token: it begins otherwise, or has no dot")
+        dot = token.find(b".")
+        if dot < 1 or token[0] not in BEGINNINGS or token[dot - 1] not in ENDINGS[dot & 3]:
+            raise Refused(Reason.MALFORMED, "the password is no token: no JSON object stands before a dot")
         now = self._now()
         digest = sha256(token).digest()
         # Read before any key: a verdict of older keys must never carry the newer number.
@@ -334,19 +336,22 @@ class Gate:
             grant = self._recall(connect.client_id, digest, generation, now)
         if grant is None:
             grant = self._verify_and_remember(connect.address, token, digest, generation, now)
-        if grant.asset_id in self._quarantined:
+        if self._quarantined and grant.asset_id in self._quarantined:
             self._standing.check_quarantine(grant)
         # What nearly every client says of itself needs no further look.
         if connect.client_id != grant.asset_id or username:
             check_client(connect, grant, self._policy.issuers[grant.terms.issuer], self._policy)
         return grant
 
-    def _admit(self, connect: Connect, grant: Grant, possession: PossessionPolicy) -> Allow:
+    def _admit(self, connect: Connect, grant: Grant) -> Allow:
         """Let in, once what the client has shown beside its token is enough.
 
         Raises:
             Refused: ``possession_required possession_failed``.
         """
+        possession = self._policy.issuers[grant.issuer].possession
+        if possession is None:
+            return Allow(grant)
         return Allow(grant, read_certificate(possession.mode(grant.asset_id), connect, grant))
 
     def _check_answer(self, challenge: Challenge, grant: Grant, answer: bytes, now: float) -> None:
@@ -423,7 +428,7 @@ class Gate:
         return self._verdicts.remember(grant, generation, now, leeway=issuer.leeway)
 
     def _tell(self, connect: Connect, decision: Decision, seconds: float) -> None:
-        for tell in self._listeners:
+        for tell in self._hear_allowed if isinstance(decision, Allow) else self._hear_refused:
             try:  # noqa: SIM105 - suppress() costs more than the counting
                 tell(connect, decision, seconds)
             except Exception:  # noqa: BLE001, S110 - a decision stands, whoever fails to write it down
@@ -440,6 +445,11 @@ class Gate:
             with suppress(Exception):  # as above
                 observer.failed(error)
         return Deny(Reason.INTERNAL, type(error).__name__)
+
+
+def _asks_possession(policy: Policy) -> bool:
+    """Whether anything beside a client's token can matter to any issuer."""
+    return any(issuer.possession is not None for issuer in policy.issuers.values())
 
 
 def _deny(refused: Refused) -> Deny:

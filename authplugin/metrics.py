@@ -9,6 +9,7 @@ import contextlib
 import io
 import socket
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from threading import BoundedSemaphore, Thread
 from typing import Any, ClassVar
@@ -24,7 +25,7 @@ from authplugin.events import Events
 from authplugin.keys.cache import KeyCache
 from authplugin.model import Action, Allow, Connect, Decision, Grant
 from authplugin.sessions import Session, Sessions
-from authplugin.tally import Tally
+from authplugin.tally import BUCKETS, Tally
 from authplugin.throttle import Throttle
 from authplugin.verdicts import VerdictCache
 from authplugin.watch import WatchState
@@ -52,7 +53,8 @@ class Metrics:
             tally.allowed += 1
         else:
             tally.refused[decision.reason] += 1
-        tally.took(seconds)
+        tally.seconds += seconds
+        tally.buckets[bisect_left(BUCKETS, seconds)] += 1
 
     def authorized(self, _grant: Grant, action: Action, _topic: str, decision: Decision) -> None:
         """Count a topic."""

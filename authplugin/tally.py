@@ -4,7 +4,6 @@ A counter of prometheus_client takes a lock each time, which costs more than dec
 that is known. Only the thread that decides writes here; whoever reads sees each number whole.
 """
 
-from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import accumulate
 
@@ -24,8 +23,8 @@ REFUSED = "refused"
 NO_REASON = "none"
 """The ``reason`` of what was allowed."""
 
-_BUCKETS = (5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 1e-1)
-_BOUNDS = [*map(repr, _BUCKETS), "+Inf"]
+BUCKETS = (5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 1e-1)
+_BOUNDS = [*map(repr, BUCKETS), "+Inf"]
 
 
 class Tally(Collector):
@@ -35,6 +34,7 @@ class Tally(Collector):
         allowed: connects let in.
         refused: connects refused, by reason.
         seconds: all that deciding connects took.
+        buckets: how many of them took up to each of `BUCKETS`, and not up to the one before.
         topics: topics decided, by action and reason; a reason of None for what was allowed.
         faults: decisions denied because the gate failed.
         ended: sessions that the gate ended, by reason.
@@ -53,12 +53,7 @@ class Tally(Collector):
         self.ended = dict.fromkeys(Reason, 0)
         self.reloads = {True: 0, False: 0}
         self.newest = True
-        self._buckets = [0] * len(_BOUNDS)
-
-    def took(self, seconds: float) -> None:
-        """Count the time of one decision."""
-        self.seconds += seconds
-        self._buckets[bisect_left(_BUCKETS, seconds)] += 1
+        self.buckets = [0] * len(_BOUNDS)
 
     def collect(self) -> Iterator[Metric]:
         """Every series, now."""
@@ -71,7 +66,7 @@ class Tally(Collector):
         yield decisions
         yield self._topic_decisions()
         yield _by_outcome(self.reloads)
-        counted = list(accumulate(self._buckets))
+        counted = list(accumulate(self.buckets))
         seconds = HistogramMetricFamily("authplugin_decision_seconds", "Time to decide a connect.")
         seconds.add_metric([], list(zip(_BOUNDS, counted, strict=True)), self.seconds)
         yield seconds

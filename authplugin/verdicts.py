@@ -119,13 +119,13 @@ class VerdictCache:
                 return None
             self._keep(verdict)
         belief = verdict.belief
-        if belief.generation != generation or now >= belief.until:
-            if now >= belief.until:
-                del self._young[digest]
-            self.misses += 1
-            return None
-        self.hits += 1
-        return verdict
+        if belief.generation == generation and now < belief.until:
+            self.hits += 1
+            return verdict
+        if now >= belief.until:
+            del self._young[digest]
+        self.misses += 1
+        return None
 
     def find_since(self, digest: bytes, since: int, now: float) -> Grant | None:
         """The grant of a token whose signature was verified in generation ``since`` or later.

@@ -30,6 +30,15 @@ DEFAULT_TYPES = frozenset({DEFAULT_TYPE})
 BEGINNINGS = frozenset(b"eICD")
 """What a token can begin with: a brace, or white space before it, in base64url."""
 
+_ENDS = b"} \t\n\r"
+ENDINGS = (
+    frozenset([LETTERS[end & 63] for end in _ENDS]),
+    frozenset[int](),
+    frozenset([LETTERS[(end & 3) << 4] for end in _ENDS]),
+    frozenset([LETTERS[(end & 15) << 2] for end in _ENDS]),
+)
+"""What its header can end with, by the header's length modulo 4: a brace, or white space behind it."""
+
 # Letters of the standard alphabet that base64url has others for, padding, and the escape of the JSON
 # strings in which parts are decoded: the only bytes outside the alphabet that the decoder would take.
 _PLUS, _SLASH, _EQUALS, _ESCAPE = b"+/=\\"

@@ -49,6 +49,11 @@ class Secret:
         """Whether that is the secret; takes as long either way."""
         return hmac.compare_digest(self._text, shown)
 
+    @property
+    def authorization(self) -> str:
+        """The header's value that shows it (RFC 6750 §2.1)."""
+        return f"Bearer {self._text.decode()}"
+
     def __repr__(self) -> str:
         return "Secret('***')"
 
@@ -57,7 +62,7 @@ def read_secret(path: Path) -> Secret:
     """The secret in a file, without the white space around it.
 
     Raises:
-        ConfigurationError: it cannot be read, others may read it, or it is short.
+        ConfigurationError: it cannot be read, others may read it, it is short, or no header can show it.
     """
     try:
         mode = path.stat().st_mode
@@ -69,9 +74,11 @@ def read_secret(path: Path) -> Secret:
             found = f"mode {mode & 0o777:04o}"
         elif len(text) < SECRET_LEAST:
             found = "a short text"
+        elif not (text.isascii() and text.isprintable()):
+            found = "more than one line, or characters beyond ASCII"
         else:
             return Secret(text)
-    expected = f"a readable file of mode 0600 with at least {SECRET_LEAST} characters"
+    expected = f"a readable file of mode 0600 with one line of at least {SECRET_LEAST} ASCII characters"
     raise ConfigurationError(
         file=str(path), line=None, key="admin.secret_file", found=found, expected=expected
     )

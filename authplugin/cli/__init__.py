@@ -25,9 +25,15 @@ COMMANDS = (
     "jwks",
 )
 
+_INTERRUPTED = 130
+"""What shells say of a program that Ctrl-C ended: 128 and the signal's number."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; 0 when it did what was asked, 1 when something must be changed, 2 for usage."""
+    """Run one command: 0 when it did what was asked, 1 when something must be changed.
+
+    2 stands for usage, 130 for Ctrl-C.
+    """
     parser = argparse.ArgumentParser(
         prog="authplugin", description="The gate: asset tokens at the broker's door."
     )
@@ -44,6 +50,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except AuthpluginError as error:
         print(f"authplugin: {error}", file=sys.stderr)
         return 1
+    except UnicodeEncodeError:
+        # The text is not shown: a terminal cannot, and it may be a secret.
+        print(
+            "authplugin: an argument or variable: found bytes that are no UTF-8, expected text",
+            file=sys.stderr,
+        )
+        return 1
+    except KeyboardInterrupt:
+        return _INTERRUPTED
     except BrokenPipeError:
         _drop_output()
         return 1

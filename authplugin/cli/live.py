@@ -67,12 +67,15 @@ def ask(config: Path, method: str, path: str, body: object = None) -> Any:  # no
         answer = connection.getresponse()
         said = msgspec.json.decode(answer.read())
     except (OSError, http.client.HTTPException, msgspec.DecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
-        raise LiveError(f"no gate answers at {place}: {why}") from None
+        why = (error.strerror or str(error)) if isinstance(error, OSError) else type(error).__name__
+        raise LiveError(f"no gate answers at {place}: {why or type(error).__name__}") from None
     finally:
         connection.close()
     if answer.status != http.client.OK:
-        raise LiveError(str(said.get("error", answer.reason)))
+        why = said.get("error") if isinstance(said, dict) else None
+        raise LiveError(
+            str(why) if why else f"no gate answers at {place}, but something else: {answer.status}"
+        )
     return said
 
 
@@ -85,9 +88,6 @@ def _connection(admin: "AdminTable") -> http.client.HTTPConnection:
 def _headers(admin: "AdminTable") -> dict[str, str]:
     if admin.secret_file is None:
         return {}
-    try:
-        secret = Path(admin.secret_file).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "no UTF-8"
-        raise LiveError(f"{admin.secret_file}: {why}") from None
-    return {"Authorization": f"Bearer {secret}"}
+    from authplugin.admin import read_secret  # noqa: PLC0415 - only where a secret is asked for
+
+    return {"Authorization": read_secret(Path(admin.secret_file)).authorization}

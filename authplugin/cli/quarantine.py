@@ -25,9 +25,12 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         AuthpluginError: no gate answers, or it refuses.
     """
+    from authplugin.cli.input import refuse  # noqa: PLC0415 - as below
     from authplugin.cli.live import ask  # noqa: PLC0415 - --help need not load the settings
 
     if args.asset is None:
+        if args.seconds is not None:
+            refuse("--seconds", "no asset beside it", "ASSET: without one, those in quarantine are listed")
         for asset_id, seconds in ask(args.config, "GET", "/quarantined").items():
             print(f"{asset_id}  {seconds} s left")
         return 0

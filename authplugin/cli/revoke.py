@@ -39,15 +39,22 @@ def entry(args: argparse.Namespace) -> dict[str, str]:
     """The revocation that the arguments name; the gate says whether it means something.
 
     Raises:
-        AuthpluginError: the token's file is wrong.
+        AuthpluginError: nothing is named, or half of something; what the file holds is no token.
     """
     import hashlib  # noqa: PLC0415 - --help need not load what reads tokens
 
-    from authplugin.cli.input import read_token  # noqa: PLC0415 - as above
+    from authplugin.cli.input import read_token, refuse  # noqa: PLC0415 - as above
+    from authplugin.jose.compact import split  # noqa: PLC0415 - as above
 
     digest = args.digest
     if args.token is not None:
-        digest = hashlib.sha256(read_token(args.token)).hexdigest()
+        if digest is not None:
+            refuse("--token and --digest", "both", "one of the two")
+        token = read_token(args.token)
+        split(token)  # the digest of anything else would revoke nothing, and look as if it did
+        digest = hashlib.sha256(token).hexdigest()
+    if args.kid is not None and args.issuer is None:
+        refuse("--kid", "no --issuer beside it", "whose key that is: issuers may give keys the same name")
     given = {
         "token": digest,
         "asset": args.asset,
@@ -56,6 +63,12 @@ def entry(args: argparse.Namespace) -> dict[str, str]:
         "issuer": args.issuer,
         "issued_before": args.issued_before,
     }
+    if not any(value is not None for value in given.values()):
+        refuse(
+            args.command,
+            "nothing named",
+            "one of --token, --digest, --asset, --device, --kid, --issuer, --issued-before",
+        )
     return {name: value for name, value in given.items() if value is not None}
 
 

@@ -16,6 +16,8 @@ from authplugin.settings.tables import GateSettings
 __all__ = ["GateSettings", "IssuerTable", "Loaded", "key_timing", "key_url", "load", "parse"]
 
 PREFIX = "AUTHPLUGIN"
+_OTHERS = f"{PREFIX}_ISSUER__"
+"""Variables of the development issuer, which may run in the same shell."""
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -50,7 +52,8 @@ def parse(text: str, *, name: str, environ: Mapping[str, str], base: Path) -> Lo
     Raises:
         ConfigurationErrors: every mistake.
     """
-    file = ConfigFile(name, text, environ=environ, prefix=PREFIX, base=base)
+    variables = {variable: environ[variable] for variable in environ if not variable.startswith(_OTHERS)}
+    file = ConfigFile(name, text, environ=variables, prefix=PREFIX, base=base)
     settings = file.read(GateSettings)
     policy = compile_policy(settings, file.refuse)
     file.raise_errors()

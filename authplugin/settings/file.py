@@ -5,6 +5,7 @@ model does not know is a mistake too, answered with the nearest one it does.
 """
 
 import difflib
+import errno
 import itertools
 import re
 import tomllib
@@ -22,6 +23,8 @@ M = TypeVar("M", bound=msgspec.Struct)
 KeyPath = tuple[str | int, ...]
 
 _MAX_SHOWN = 80
+_MAX_BYTES = 4 << 20
+"""Room for a hundred thousand asset ids; what never ends, such as a device, is no configuration."""
 _UNIONS = (typing.Union, types.UnionType)
 _NOTHING = object()
 _STATEMENT = re.compile(r"\s*($|#|\[|[\w\"'.\- ]+=)")
@@ -50,6 +53,7 @@ class ConfigFile:
         self.errors: list[ConfigurationError] = []
         self._lines = text.splitlines(keepends=True)
         self._base = base
+        self._prefix = prefix
         self._variables: dict[KeyPath, str] = {}
         try:
             self._document: dict[str, Any] = tomllib.loads(text)
@@ -163,7 +167,20 @@ class ConfigFile:
 
     def _override(self, variable: str, name: str, text: str) -> None:
         """Put one variable's value where its name says."""
-        path: KeyPath = tuple(int(part) if part.isdigit() else part.lower() for part in name.split("__"))
+        if any("\ud800" <= letter <= "\udfff" for letter in text):
+            self.errors.append(
+                ConfigurationError(
+                    file="environment",
+                    line=None,
+                    key=variable,
+                    found="bytes that are no UTF-8",
+                    expected="text",
+                )
+            )
+            return
+        path: KeyPath = tuple(
+            int(part) if part.isascii() and part.isdigit() else part.lower() for part in name.split("__")
+        )
         place: Any = self._document
         for here, following in itertools.pairwise(path):
             if isinstance(place, dict) and isinstance(here, str):
@@ -181,7 +198,7 @@ class ConfigFile:
                     line=None,
                     key=variable,
                     found="a variable that names no key",
-                    expected="a name like <PREFIX>_<TABLE>__<KEY>",
+                    expected=f"a name like {self._prefix}_<TABLE>__<KEY>",
                 )
             )
             return
@@ -230,7 +247,11 @@ def read_text(path: Path) -> str:
         ConfigurationErrors: it cannot be read, or is no UTF-8.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            octets = file.read(_MAX_BYTES + 1)
+        if len(octets) > _MAX_BYTES:
+            raise OSError(errno.EFBIG, f"more than {_MAX_BYTES >> 20} MB")  # noqa: TRY301 - said like any file's fault
+        return octets.decode("utf-8-sig")  # some editors begin with a mark that TOML does not know
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else "no UTF-8"
         raise ConfigurationErrors(

@@ -271,6 +271,9 @@ def test_a_secret_shows_itself_to_nobody(tmp_path: Path) -> None:
         (b"short", 0o600, "a short text"),
         (SECRET.encode(), 0o640, "mode 0640"),
         (b"\xff" * 20, 0o600, "no UTF-8"),
+        (SECRET.encode() + b"\nanother", 0o600, "more than one line"),
+        (SECRET.encode() + b"\x00", 0o600, "more than one line"),
+        ("\u00fc".encode() * 20, 0o600, "more than one line"),
     ],
 )
 def test_a_secret_that_is_none_is_refused(
@@ -280,5 +283,6 @@ def test_a_secret_that_is_none_is_refused(
     if content is not None:
         file.write_bytes(content)
         file.chmod(mode)
-    with pytest.raises(ConfigurationError, match=f"admin.secret_file: found {found}"):
+    with pytest.raises(ConfigurationError, match=f"admin.secret_file: found {found}") as raised:
         read_secret(file)
+    assert SECRET not in str(raised.value)

@@ -276,7 +276,7 @@ def test_every_mistake_is_found_at_once_in_the_order_of_the_file() -> None:
         (
             "AUTHPLUGIN_METRICS_PORT",
             "1",
-            "environment: AUTHPLUGIN_METRICS_PORT: found a variable that names no key, expected a name like AUTHPLUGIN_",
+            "environment: AUTHPLUGIN_METRICS_PORT: found a variable that names no key, expected a name like ",
         ),
         (
             "AUTHPLUGIN_ISSUERS__5__ISSUER",
@@ -298,6 +298,10 @@ def test_every_mistake_is_found_at_once_in_the_order_of_the_file() -> None:
 )
 def test_a_mistake_in_the_environment_names_the_variable(variable: str, value: str, expected: str) -> None:
     assert any(found.startswith(expected) for found in mistakes(ISSUER, **{variable: value}))
+
+
+def test_a_variable_that_names_no_key_is_told_how_names_are_made() -> None:
+    assert mistakes(ISSUER, AUTHPLUGIN_PORT="1")[0].endswith("expected a name like AUTHPLUGIN_<TABLE>__<KEY>")
 
 
 def test_issuers_apart_may_stand_together() -> None:

@@ -2,13 +2,16 @@
 
 import json
 import os
+import signal
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
+from authplugin.cli import main
 from authplugin.testing import KeyServer, TokenMint
 from tests.support.gates import AID, CONFIG, SHORT
 from tests.support.mints import mint
@@ -129,6 +132,50 @@ def test_text_from_a_token_cannot_steer_the_terminal(config: Path) -> None:
         authplugin("token", "inspect", "-", stdin=token),
     ):
         assert b"\x1b" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("token", "mint", "--key", "KEY", "--asset", "\udcff"),
+        ("explain", "--config", "CONFIG", "--token", "-", "--client-id", "\udcff"),
+        ("revoke", "--config", "CONFIG", "--asset", "\udcff"),
+        ("jwks", "make", "KEY", "--kid", "\udcff"),
+    ],
+)
+def test_arguments_that_are_no_text_are_refused_in_one_line(
+    config: Path, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    config.write_text(config.read_text() + '[admin]\nsocket = "admin"\n')
+    places = {"CONFIG": str(config), "KEY": str(tmp_path / "new.pem")}
+    done = authplugin(*(places.get(word, word) for word in words), stdin=live().mint())
+    assert done.returncode == 1
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_person_may_stop_a_command_without_a_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    ended = threading.Event()
+
+    def interrupt() -> None:
+        with pipe.open("wb"):  # opens once the command reads
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            ended.wait(60)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    person = threading.Thread(target=interrupt)
+    person.start()
+    try:
+        code = main(["token", "inspect", str(pipe)])
+    finally:
+        ended.set()
+        person.join()
+        signal.signal(signal.SIGINT, before)
+    said = capsys.readouterr()
+    assert (code, said.out, said.err) == (130, "", "")
 
 
 def test_a_missing_token_file_is_said_without_its_name(config: Path) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -160,8 +161,13 @@ def test_a_token_is_revoked_from_its_file_and_never_named(
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (("revoke",), "nothing, which together mean nothing"),
-        (("revoke", "--kid", "Assets"), "kid, which together mean nothing"),
+        (("revoke",), "found nothing named, expected one of --token"),
+        (("unrevoke",), "found nothing named, expected one of --token"),
+        (("revoke", "--kid", "Assets"), "--kid: found no --issuer beside it"),
+        (("revoke", "--asset", "A1", "--device", "b"), "asset and device, which together mean nothing"),
+        (("revoke", "--token", "/dev/null"), "not three parts"),
+        (("revoke", "--token", "t", "--digest", "0" * 16), "found both, expected one of the two"),
+        (("quarantine", "--seconds", "5"), "--seconds: found no asset beside it"),
         (("revoke", "--digest", "abc"), "64 or 16 hex digits"),
         (("revoke", "--issued-before", "noon"), "RFC 3339"),
         (("quarantine", "a/b"), "no asset id of any configured issuer"),
@@ -199,6 +205,47 @@ def test_a_quarantined_asset_is_listed_and_released(
     assert running.command("release", SHORT) == 0
     assert running.decide() == "allowed"
     assert running.command("release", SHORT) == 1
+
+
+def test_a_secret_that_no_header_can_show_is_refused_and_not_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gate.toml").write_text(
+        '[[issuers]]\nissuer = "https://a.example.com"\naudiences = ["a"]\n'
+        '[admin]\nport = 1\nsecret_file = "secret"\n'
+    )
+    for secret in (
+        "correct\nhorse-battery-staple",
+        "p\u00fcssword-p\u00fcssword-p\u00fcssword",
+        "\u043f" * 20,
+    ):
+        (tmp_path / "secret").write_text(secret)
+        (tmp_path / "secret").chmod(0o600)
+        assert main(["sessions", "--config", str(tmp_path / "gate.toml")]) == 1
+        said = capsys.readouterr().err
+        assert "secret: admin.secret_file: found more than one line, or characters beyond ASCII" in said
+        assert secret[:7] not in said
+
+
+def test_whoever_else_listens_there_is_no_gate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "gate.toml").write_text(
+        '[[issuers]]\nissuer = "https://a.example.com"\naudiences = ["a"]\n[admin]\nsocket = "admin"\n'
+    )
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "admin"))
+        listener.listen()
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 3\r\n\r\n[1]")
+
+        other = threading.Thread(target=answer)
+        other.start()
+        assert main(["sessions", "--config", str(tmp_path / "gate.toml")]) == 1
+        other.join()
+    assert "no gate answers at" in capsys.readouterr().err
 
 
 def test_sessions_are_listed_without_tokens(running: Running, capsys: pytest.CaptureFixture[str]) -> None:

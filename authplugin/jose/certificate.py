@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509 import load_der_x509_certificate
+from cryptography.x509 import InvalidVersion, load_der_x509_certificate
 
 from authplugin.jose.base64url import encode
 from authplugin.jose.jwk import Unfit, UnfitKeyError
@@ -38,7 +38,7 @@ def certificate_jwk(der: bytes) -> dict[str, str]:
     """
     try:
         public = load_der_x509_certificate(der).public_key()
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except (ValueError, TypeError, UnsupportedAlgorithm, InvalidVersion):
         raise UnfitKeyError(Unfit.MALFORMED, "is not an X.509 certificate of a known kind") from None
     return public_jwk(public)
 

@@ -72,9 +72,9 @@ def ask(config: Path, method: str, path: str, body: object = None) -> Any:  # no
     finally:
         connection.close()
     if answer.status != http.client.OK:
-        why = said.get("error") if isinstance(said, dict) else None
+        told = said.get("error") if isinstance(said, dict) else None
         raise LiveError(
-            str(why) if why else f"no gate answers at {place}, but something else: {answer.status}"
+            str(told) if told else f"no gate answers at {place}, but something else: {answer.status}"
         )
     return said
 

@@ -151,6 +151,13 @@ class Plugin:
         self._proved: dict[int, Connect] = {}
         self._departures = Departures()
         self._turned = 0.0
+        self._steps = (
+            self._cut_exchanges,
+            self._end_sessions,
+            self._write_lines,
+            self._publish_events,
+            self._adopt_change,
+        )
 
     @_closed
     def authenticate(
@@ -273,22 +280,11 @@ class Plugin:
     def tick(self) -> Answer:
         """Four times a second: end what is due, write the lines that wait, adopt a changed file."""
         effects: list[Effect] = []
-        now = time.monotonic()
-        if now - self._turned >= 1.0:
-            self._turned = now
-            effects += [
-                line(LOG_NOTICE, f"{count} more lines of {kind} in the last second")
-                for kind, count in self._lines.turn().items()
-            ]
-        effects += self._waiting.take()
-        self._cut_exchanges(effects)
-        self._end_sessions(effects)
-        events = self._assembly.guards.events
-        if events is not None:
-            effects += [(PUBLISH, event.topic.encode(), event.payload) for event in events.take()]
-        if self._live.take_change():
-            # Handled when this turn of the broker's loop ends, as a person's signal would be.
-            os.kill(os.getpid(), signal.SIGHUP)
+        for step in self._steps:
+            try:
+                step(effects)
+            except Exception as error:  # noqa: BLE001 - whatever cannot be told, sessions end with their tokens
+                effects += self.fail("tick", error).effects
         return Answer(DENY, effects=tuple(effects))
 
     @_closed
@@ -378,6 +374,27 @@ class Plugin:
         """
         self._sessions.kick(client_id, reason)
         return Answer(CHALLENGE, b"", (*refusal.effects, (HURRY, b"")))
+
+    def _write_lines(self, effects: list[Effect]) -> None:
+        """Write what other threads log, and once a second how much was left out."""
+        effects += self._waiting.take()
+        now = time.monotonic()
+        if now - self._turned >= 1.0:
+            self._turned = now
+            effects += [
+                line(LOG_NOTICE, f"{count} more lines of {kind} in the last second")
+                for kind, count in self._lines.turn().items()
+            ]
+
+    def _publish_events(self, effects: list[Effect]) -> None:
+        events = self._assembly.guards.events
+        if events is not None:
+            effects += [(PUBLISH, event.topic.encode(), event.payload) for event in events.take()]
+
+    def _adopt_change(self, _effects: list[Effect]) -> None:
+        """Have a changed file adopted when this turn of the broker's loop ends, as by a person's signal."""
+        if self._live.take_change():
+            os.kill(os.getpid(), signal.SIGHUP)
 
     def _cut_exchanges(self, effects: list[Effect]) -> None:
         """End the clients that were asked and have not answered in time."""

@@ -314,3 +314,22 @@ def test_a_client_id_cannot_forge_a_line_in_the_log(gated: Gated) -> None:
             "x'\N{LINE SEPARATOR}1795: authplugin: all is well\N{RIGHT-TO-LEFT OVERRIDE}", "", token
         )
     gated.broker.wait_for(r"refused client .x'\\u20281795: authplugin: all is well\\u202e")
+
+
+def test_sessions_end_with_their_tokens_whatever_else_fails_at_every_tick(
+    files: Files, mint: TokenMint
+) -> None:
+    code = """
+    from authplugin.brokers.mosquitto.lines import LineBudget, WaitingLines
+    from authplugin.brokers.mosquitto.live import LiveConfiguration
+    def broken(self, *args, **kwargs):
+        raise RuntimeError("secret")
+    LineBudget.turn = WaitingLines.take = LiveConfiguration.take_change = broken
+    """
+    bad = Sabotaged(files, mint, code)
+    with running(bad.broker) as broker, broker.client(5) as client:
+        token = mint.mint(aid=SHORT, exp=int(time.time()) - 28 + 3)
+        assert client.connect(SHORT, "", token) == 0
+        assert client.wait_closed() == 0x98
+        assert scrape(bad.metrics_port)["authplugin_faults_total"] > 0
+        assert "secret" not in broker.log

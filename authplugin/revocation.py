@@ -86,23 +86,24 @@ class Revocations(msgspec.Struct, frozen=True):
         """What revokes the token of a grant, for a person; None when nothing does."""
         if self.count == 0:
             return None
-        if grant.digest in self.tokens or grant.digest[: _SHORT // 2] in self.prefixes:
-            return "the token is revoked"
-        if grant.asset_id in self.assets:
-            return "the asset is revoked"
         terms = grant.terms
-        issuer = terms.issuer
-        if grant.device_id in self.devices or (issuer, grant.device_id) in self.devices_of:
+        issuer, asset_id, digest = terms.issuer, grant.asset_id, grant.digest
+        if digest in self.tokens or (self.prefixes and digest[: _SHORT // 2] in self.prefixes):
+            return "the token is revoked"
+        if asset_id in self.assets:
+            return "the asset is revoked"
+        device = grant.device_id
+        if device in self.devices or (self.devices_of and (issuer, device) in self.devices_of):
             return "the device is revoked"
-        if (issuer, terms.kid) in self.keys:
+        if self.keys and (issuer, terms.kid) in self.keys:
             return "the key that signed it is revoked"
         if issuer in self.issuers:
             return "the issuer is revoked"
-        issued = grant.issued
+        issued = 0.0 if terms.validity is None else grant.expires - terms.validity
         if (
             issued < self.before
             or issued < self.before_of_issuer.get(issuer, issued)
-            or issued < self.before_of_asset.get(grant.asset_id, issued)
+            or issued < self.before_of_asset.get(asset_id, issued)
         ):
             return "tokens issued so early are revoked"
         return None

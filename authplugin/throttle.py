@@ -63,6 +63,10 @@ class Throttle:
         """Start with no debts; ``limits`` are the defaults when None."""
         self._limits = Limits() if limits is None else limits
         self._monotonic = clock.monotonic
+        # How far ahead a debt may reach, and what one failure and one good token are worth, in seconds.
+        self._reach = (self._limits.burst - _LAST) / self._limits.per_second
+        self._known_reach = (self._limits.known_burst - _LAST) / self._limits.known_per_second
+        self._credit = self._limits.credit / self._limits.known_per_second
         # Both in the order of their last failure or success: what goes first matters least.
         self._strange: OrderedDict[bytes, float] = OrderedDict()
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
@@ -76,14 +80,15 @@ class Throttle:
     def admits(self, address: str) -> bool:
         """Whether a token that is not known to be good may be judged for this address."""
         key = self._network(address)
+        known = self._known.get(key)
+        paid = self._strange.get(key)
+        if known is None and paid is None:
+            return True
         now = self._monotonic()
-        limits = self._limits
-        known = self._find(key, now)
-        if known is not None:
-            held = known.paid - now <= (limits.known_burst - _LAST) / limits.known_per_second
+        if known is not None and now < known.until:
+            held = known.paid - now <= self._known_reach
         else:
-            paid = self._strange.get(key)
-            held = paid is None or paid - now <= (limits.burst - _LAST) / limits.per_second
+            held = paid is None or paid - now <= self._reach
         if not held:
             self.refused += 1
         return held
@@ -105,8 +110,7 @@ class Throttle:
 
     def succeeded(self, address: str) -> None:
         """A token was verified and held: the address is known, and part of its debt is paid."""
-        known = self._know(address)
-        known.paid -= self._limits.credit / self._limits.known_per_second
+        self._know(address).paid -= self._credit
 
     def vouch(self, address: str) -> None:
         """A client that was let in is or was connected from here: the address is known."""

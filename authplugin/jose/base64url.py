@@ -21,24 +21,12 @@ _PADDING = (b'"', b'"', b'=="', b'="')
 _decode_quoted = msgspec.json.Decoder(bytes).decode
 
 
-def check_end(part: bytes) -> None:
-    """Check that text ends as the one spelling of its bytes does: whole, and its unused bits zero.
-
-    Raises:
-        ValueError: it does not.
-    """
-    remainder = len(part) & 3
-    if remainder and part[-1] not in LAST[remainder]:
-        raise ValueError("does not end as base64url must")
-
-
 def decode_letters(part: bytes) -> bytes:
     """Decode text whose letters are known to be right, in the *standard* alphabet and without padding.
 
     Raises:
         ValueError: it does not end as the one spelling of its bytes does.
     """
-    # As `check_end`, without the call: three parts of every token come by here.
     remainder = len(part) & 3
     if remainder and part[-1] not in LAST[remainder]:
         raise ValueError("does not end as base64url must")

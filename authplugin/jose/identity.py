@@ -15,7 +15,8 @@ _SAFE = _UPPER | frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
 _UPPER_BITS = bytes(b"01"[chr(byte) in _UPPER] for byte in range(256))
 _SUFFIX_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
 _SUFFIX_PAIRS = [_SUFFIX_LETTERS[n & 31] + _SUFFIX_LETTERS[n >> 5] for n in range(1024)]
-_LENGTHS = frozenset({15, 18})
+_SHORT = 15
+_LENGTHS = frozenset({_SHORT, 18})
 
 
 class IdForm(StrEnum):
@@ -55,11 +56,12 @@ def canonical_asset_id(value: str, form: IdForm) -> str:
         return value
     if len(value) not in _LENGTHS or not (value.isascii() and value.isalnum()):
         raise ValueError("is not a record id of 15 or 18 letters and digits")
-    short = value[:15]
-    canonical = short + suffix(short)
-    if value not in (canonical, short):
+    ending = suffix(value[:_SHORT])
+    if len(value) == _SHORT:
+        return value + ending
+    if value[_SHORT:] != ending:
         raise ValueError("ends in three characters that do not fit the first fifteen")
-    return canonical
+    return value
 
 
 def suffix(record_id: str) -> str:

@@ -12,7 +12,7 @@ from authplugin.jose.base64url import LETTERS, TO_STANDARD, decode_letters, enco
 from authplugin.jose.certificate import certificate_digest, certificate_jwk
 from authplugin.jose.jwk import UnfitKeyError, admit_bound, digest, rsa_digest
 from authplugin.jose.key import VerifyingKey
-from authplugin.jose.usual import UsualConfirmation, UsualKey
+from authplugin.jose.usual import UsualConfirmation
 
 KEY = b"j"
 """First byte of a confirmation that is the SHA-256 thumbprint of a JWK."""
@@ -36,7 +36,10 @@ def confirmation(cnf: Mapping[str, object] | UsualConfirmation | None) -> bytes:
     if cnf is None:
         return b""
     if isinstance(cnf, UsualConfirmation):
-        return KEY + _usual_key(cnf.jwk)
+        try:
+            return KEY + rsa_digest(cnf.jwk.e, cnf.jwk.n)
+        except UnfitKeyError as error:
+            raise Refused(Reason.CLAIMS_MALFORMED, f"cnf.jwk {error}") from None
     if "jwe" in cnf or "jku" in cnf:
         raise Refused(Reason.CLAIMS_MALFORMED, "cnf names its key by jwe or jku, which are not read")
     bound = b""
@@ -141,13 +144,6 @@ def _one(before: bytes, bound: bytes) -> bytes:
 def _key(jwk: object) -> bytes:
     try:
         return digest(jwk)
-    except UnfitKeyError as error:
-        raise Refused(Reason.CLAIMS_MALFORMED, f"cnf.jwk {error}") from None
-
-
-def _usual_key(jwk: UsualKey) -> bytes:
-    try:
-        return rsa_digest(jwk.e, jwk.n)
     except UnfitKeyError as error:
         raise Refused(Reason.CLAIMS_MALFORMED, f"cnf.jwk {error}") from None
 

@@ -1,5 +1,6 @@
 """What stands beside the gate: throttle, clones, events, watched files and the administrator's road."""
 
+import functools
 import itertools
 import uuid
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from authplugin.admin import AdminListener, read_secret
 from authplugin.administration import Administration
 from authplugin.clock import Clock
 from authplugin.clones import Clones, Rules
-from authplugin.errors import ConfigurationError
+from authplugin.errors import ConfigurationError, ConfigurationErrors
 from authplugin.events import Events
 from authplugin.gate import Gate
 from authplugin.jose.identity import IdForm
@@ -18,7 +19,7 @@ from authplugin.keys.cache import KeyCache
 from authplugin.provisioned import MAX_BYTES as MAX_PROVISIONED
 from authplugin.provisioned import Provisioned, parse_provisioned
 from authplugin.revocation import MAX_BYTES as MAX_REVOCATIONS
-from authplugin.revocation import parse_revocations
+from authplugin.revocation import Revocations, parse_revocations
 from authplugin.sessions import Sessions
 from authplugin.settings import GateSettings
 from authplugin.settings.issuers import IssuerTable
@@ -165,6 +166,37 @@ def _stay() -> None:
 
 def make_watch(settings: GateSettings, gate: Gate, *, clock: Clock) -> Watch:
     """The files that the settings name, none read yet."""
+    return Watch(_files(settings, gate.revoke, gate.provision), post=gate.post, clock=clock)
+
+
+def find_mistakes(settings: GateSettings) -> list[ConfigurationError]:
+    """What is wrong with the files that the settings name and a gate must read to start; nothing is kept."""
+    reads: list[Callable[[], object]] = [
+        functools.partial(file.load, 0.0) for file in _files(settings, _forget, _forget)
+    ]
+    if settings.admin.secret_file is not None:
+        reads.append(functools.partial(read_secret, Path(settings.admin.secret_file)))
+    mistakes: list[ConfigurationError] = []
+    for read in reads:
+        try:
+            read()
+        except ConfigurationErrors as errors:
+            mistakes += errors.errors
+        except ConfigurationError as error:
+            mistakes.append(error)
+    return mistakes
+
+
+def _forget(*_: object) -> None:
+    """What was read to see whether it can be is not put in force."""
+
+
+def _files(
+    settings: GateSettings,
+    revoke: Callable[[Revocations], object],
+    provision: Callable[[str, Provisioned], object],
+) -> list[WatchedFile[Any]]:
+    """The files that change what is let in, and whom to give what they say."""
     files: list[WatchedFile[Any]] = []
     if settings.revocation.file is not None:
         files.append(
@@ -173,23 +205,25 @@ def make_watch(settings: GateSettings, gate: Gate, *, clock: Clock) -> Watch:
                 "revocation.file",
                 name=REVOCATIONS,
                 parse=parse_revocations,
-                adopt=gate.revoke,
+                adopt=revoke,
                 count=lambda revocations: revocations.count,
                 limit=MAX_REVOCATIONS,
             )
         )
     for position, issuer in enumerate(settings.issuers):
         if issuer.require_provisioned and issuer.provisioned_file is not None:
-            files.append(_provisioned(position, issuer, Path(issuer.provisioned_file), gate))
-    return Watch(files, post=gate.post, clock=clock)
+            files.append(_provisioned(position, issuer, Path(issuer.provisioned_file), provision))
+    return files
 
 
-def _provisioned(position: int, issuer: IssuerTable, path: Path, gate: Gate) -> WatchedFile[Provisioned]:
+def _provisioned(
+    position: int, issuer: IssuerTable, path: Path, provision: Callable[[str, Provisioned], object]
+) -> WatchedFile[Provisioned]:
     def parse(text: bytes, name: str) -> Provisioned:
         return parse_provisioned(text, name, IdForm(issuer.id_form))
 
     def adopt(assets: Provisioned) -> None:
-        gate.provision(issuer.issuer, assets)
+        provision(issuer.issuer, assets)
 
     return WatchedFile(
         path,

@@ -1,7 +1,9 @@
 """``authplugin check-config``: reads a configuration as the gate would, and says what it understood."""
 
 import argparse
+import errno
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +20,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "check-config",
         help="check a configuration without starting anything",
         description="Reads the configuration and AUTHPLUGIN_ variables as the gate would, and prints what "
-        "it understood. Exits 1 with one line for every mistake: file:line: key: found …, expected ….",
+        "it understood. Reads the files that it names and a gate must read to start, too. Exits 1 with one "
+        "line for every mistake: file:line: key: found …, expected ….",
     )
     parser.add_argument("config", type=Path, metavar="FILE", help="the gate's configuration (TOML)")
     return parser
@@ -37,7 +40,28 @@ def run(args: argparse.Namespace) -> int:
         return 1
     for line in _summary(loaded):
         print(line)
-    return 0
+    return _check_files(loaded)
+
+
+def _check_files(loaded: "Loaded") -> int:
+    """Say what is wrong with the files beside it: 0 when a gate could read them all.
+
+    A file that only its owner may read is no mistake when somebody else asks.
+    """
+    from authplugin.brokers.guards import find_mistakes  # noqa: PLC0415 - as above
+
+    closed = os.strerror(errno.EACCES)
+    mistakes = 0
+    for mistake in find_mistakes(loaded.settings):
+        if mistake.found == closed:
+            print(
+                f"note: {mistake.file}: not looked into ({closed}): run this as the broker's user",
+                file=sys.stderr,
+            )
+        else:
+            print(mistake, file=sys.stderr)
+            mistakes += 1
+    return 1 if mistakes else 0
 
 
 def _summary(loaded: "Loaded") -> list[str]:

@@ -19,6 +19,7 @@ _BROKER = Path("/etc/mosquitto/mosquitto.conf")
 _LIBRARY = Path("/usr/local/lib/assetgate")
 _TLS_PORT = 8883
 _PLAIN_PORT = 1883
+_PORT_MOST = 65535
 _SERVICE = "mosquitto"
 
 
@@ -41,7 +42,7 @@ def add_parsers(parts: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     install.add_argument("--keyfile", type=Path, metavar="FILE", help="its private key (PEM)")
     install.add_argument(
         "--port",
-        type=int,
+        type=_port,
         help=f"of the listener (default: {_TLS_PORT} with TLS, {_PLAIN_PORT} on loopback without)",
     )
     install.add_argument(
@@ -107,9 +108,15 @@ def run_install(args: argparse.Namespace) -> int:
         OSError: a file cannot be written; a first installation is undone.
     """
     from authplugin.brokers.mosquitto.build import build_plugin, find_interpreter  # noqa: PLC0415 - fast --help
-    from authplugin.brokers.mosquitto.installation import PlannedFile, place, read_record  # noqa: PLC0415 - as above
+    from authplugin.brokers.mosquitto.installation import (  # noqa: PLC0415 - as above
+        PlannedFile,
+        is_there,
+        place,
+        read_record,
+    )
     from authplugin.brokers.mosquitto.plan import make_plan  # noqa: PLC0415 - as above
     from authplugin.brokers.mosquitto.prerequisites import (  # noqa: PLC0415 - as above
+        check_files,
         check_port,
         check_readable,
         check_writable,
@@ -130,6 +137,7 @@ def run_install(args: argparse.Namespace) -> int:
         check_port(plan)
     if not args.dry_run:
         check_writable(places)
+    check_files(plan)
     check_readable(places, interpreter, plan)
     files = _files(places, plan)
     changed = _find_changed(files, record, overwrite=args.overwrite)
@@ -143,9 +151,10 @@ def run_install(args: argparse.Namespace) -> int:
         _show(files)
         return 0
     _keep(changed)
+    same = frozenset(file.path for file in files if is_there(file))
     place(files, places.record, record, options)
     for file in files:
-        _say(f"wrote {file.path}")
+        _say(f"{'unchanged' if file.path in same else 'wrote'} {file.path}")
     return _finish(restart=args.restart)
 
 
@@ -187,17 +196,23 @@ def _places(args: argparse.Namespace) -> "Places":
 
 
 def _options(args: argparse.Namespace, record: "Record | None") -> dict[str, str]:
-    """The listener's options: those of the command line, else those of the last time."""
+    """The listener's options: those of the command line, and for the rest those of the last time."""
     asked = {
         name: str(value.absolute() if isinstance(value, Path) else value)
         for name in ("port", "address", "certfile", "keyfile")
         if (value := getattr(args, name)) is not None
     }
-    if not asked:
-        return dict(record.options) if record is not None else {}
     if ("certfile" in asked) is not ("keyfile" in asked):
         raise InstallError("--certfile and --keyfile go together")
-    return asked
+    return {**(record.options if record is not None else {}), **asked}
+
+
+def _port(text: str) -> int:
+    """A port that a listener can have."""
+    port = int(text) if text.isascii() and text.isdigit() else 0
+    if not 1 <= port <= _PORT_MOST:
+        raise argparse.ArgumentTypeError(f"found {text}, expected an integer of 1 to {_PORT_MOST}")
+    return port
 
 
 def _listener(options: dict[str, str]) -> "Listener | None":
@@ -298,11 +313,13 @@ def _finish(*, restart: bool) -> int:
         _say(f"the broker reads it at its next start: sudo {' '.join(command)}")
         return 0
     if shutil.which("systemctl") is None or not Path("/run/systemd/system").is_dir():
-        raise InstallError("the files are in place, but there is no systemd here to restart the broker with")
+        raise InstallError(
+            "the files are as they should be, but there is no systemd here to restart the broker"
+        )
     done = subprocess.run(command, check=False)  # noqa: S603 - systemctl from PATH, as a person would
     if done.returncode != 0:
         raise InstallError(
-            f"the files are in place, but {' '.join(command)} failed: journalctl -u {_SERVICE} -n 20"
+            f"the files are as they should be, but {' '.join(command)} failed: journalctl -u {_SERVICE} -n 20"
         )
     _say("the broker was restarted")
     return 0

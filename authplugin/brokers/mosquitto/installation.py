@@ -108,6 +108,11 @@ def find_changed(files: Iterable[PlannedFile], record: Record | None) -> list[Pa
     return changed
 
 
+def is_there(file: PlannedFile) -> bool:
+    """Whether a file says already what is planned for it."""
+    return _hash_of(file.path) == _hash(file.content)
+
+
 def find_ours(record: Record) -> list[Path]:
     """Files on record that are still as they were written: what `undo` would remove or restore."""
     return [Path(file.path) for file in reversed(record.files) if _hash_of(Path(file.path)) in file.hashes]

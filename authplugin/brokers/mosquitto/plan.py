@@ -147,7 +147,7 @@ def make_plan(
         listener=listener,
         broker=broker,
         user=(user.value if user is not None else BROKER_USER) if os.geteuid() == 0 else None,
-        notes=tuple(_notes(broker, others, places, listener)),
+        notes=(*_unused(places, loaded, issuer, audience), *_notes(broker, others, places, listener)),
     )
 
 
@@ -226,6 +226,15 @@ def _check_others(others: BrokerConfiguration, places: Places) -> None:
             found="no such line",
             expected="persistence_location /var/lib/mosquitto/: queues and sessions are kept there",
         )
+
+
+def _unused(places: Places, loaded: Loaded, issuer: str | None, audience: str | None) -> Iterator[str]:
+    """What was asked for a first configuration, where there is one already that says something else."""
+    known = loaded.settings.issuers
+    if issuer is not None and issuer not in {table.issuer for table in known}:
+        yield f"{places.config} is there already, so --issuer {issuer} changes nothing: write it there"
+    if audience is not None and not any(audience in table.audiences for table in known):
+        yield f"{places.config} is there already, so --audience {audience} changes nothing: write it there"
 
 
 def _notes(

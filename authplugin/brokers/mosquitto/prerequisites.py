@@ -2,10 +2,12 @@
 
 import os
 import socket
+from pathlib import Path
 
+from authplugin.brokers.guards import find_mistakes
 from authplugin.brokers.mosquitto.build import Interpreter, unreadable
 from authplugin.brokers.mosquitto.plan import Places, Plan
-from authplugin.errors import InstallError
+from authplugin.errors import ConfigurationErrors, InstallError
 
 
 def check_port(plan: Plan) -> None:
@@ -39,6 +41,26 @@ def check_writable(places: Places) -> None:
             raise InstallError(f"{folder}: found no right to write, expected one: run it with sudo")
 
 
+def check_files(plan: Plan) -> None:
+    """Check the files that the gate reads at the start: with one missing or wrong the broker would not start.
+
+    Raises:
+        ConfigurationErrors: every mistake in them.
+    """
+    mistakes = find_mistakes(plan.loaded.settings)
+    if mistakes:
+        raise ConfigurationErrors(mistakes)
+
+
+def _named(plan: Plan) -> list[Path]:
+    """Files that the gate's configuration names, as far as they are there."""
+    settings = plan.loaded.settings
+    files = [settings.revocation.file, settings.admin.secret_file, settings.mosquitto.password_file]
+    for issuer in settings.issuers:
+        files += [issuer.jwks_file, issuer.provisioned_file]
+    return [Path(file) for file in files if file is not None and Path(file).exists()]
+
+
 def check_readable(places: Places, interpreter: Interpreter, plan: Plan) -> None:
     """Check what the broker's user must read, and the self-test does not.
 
@@ -55,9 +77,10 @@ def check_readable(places: Places, interpreter: Interpreter, plan: Plan) -> None
             )
     if plan.user is None:
         return
-    for path in unreadable(tls, plan.user):
+    for path in unreadable([*tls, *_named(plan)], plan.user):
         raise InstallError(
-            f"{path}: the broker reads certificate and key as user {plan.user}, who may not enter or read it"
+            f"{path}: the broker reads it as user {plan.user}, who may not enter or read it: change its "
+            "owner or mode, or those of the folders above it"
         )
     needed = [interpreter.libpython, interpreter.home / "lib", interpreter.site, places.stanza.parent]
     needed += [path for path in (places.library, places.config, plan.acl_file.parent) if path.exists()]

@@ -186,6 +186,31 @@ def test_a_gates_configuration_that_is_there_is_used_as_it_is(host: Host) -> Non
     assert host.tree() == before
 
 
+def test_what_an_installation_does_not_take_up_is_said(host: Host) -> None:
+    assert "changes nothing" not in host.install()
+    done = host.run("install", "--issuer", "https://other.example.com", "--audience", "elsewhere")
+    assert done.returncode == 0, done.stderr
+    assert f"{host.config} is there already, so --issuer https://other.example.com changes" in done.stderr
+    assert "so --audience elsewhere changes nothing" in done.stderr
+    assert f"unchanged {host.stanza}" in done.stderr
+    assert "wrote " not in done.stderr
+
+
+def test_a_file_that_the_gate_cannot_start_without_is_named_before_anything_is_written(host: Host) -> None:
+    host.install()
+    written = host.config.read_text()
+    host.config.write_text(written + '[revocation]\nfile = "gone"\n')
+    said = host.refuse()
+    assert f"{host.root}/gone: revocation.file: found No such file or directory, expected a readable" in said
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "-1", "http"])
+def test_a_port_that_is_none_is_a_wrong_usage(host: Host, port: str) -> None:
+    done = host.run("install", f"--port={port}")
+    assert done.returncode == 2
+    assert f"found {port}, expected an integer of 1 to 65535" in done.stderr
+
+
 def test_what_a_person_changed_since_is_never_lost(host: Host) -> None:
     host.install()
     changed = host.stanza.read_text() + "# mine\n"
@@ -217,6 +242,8 @@ def test_a_listener_with_tls_is_opened_for_devices_and_the_same_again_changes_no
     host.install("--certfile", chain, "--keyfile", key, "--port", port, "--address", "127.0.0.1")
     first = host.tree()
     host.install()
+    assert host.tree() == first
+    host.install("--port", port)  # the rest stays as it was
     assert host.tree() == first
     context = ssl.create_default_context(cafile=chain)
     with running(host.broker):
@@ -341,7 +368,7 @@ def test_a_restart_that_cannot_be_had_is_said_and_the_files_stay(
         path=f"{tools}:{os.environ['PATH']}",
     )
     assert done.returncode == 1
-    assert "the files are in place, but" in done.stderr
+    assert "the files are as they should be, but" in done.stderr
     assert host.stanza.exists()
 
 

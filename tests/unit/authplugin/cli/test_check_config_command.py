@@ -52,6 +52,31 @@ def test_a_mapped_issuer_is_shown_with_what_it_asks_for(
         assert line in lines
 
 
+def test_every_file_that_a_gate_cannot_start_without_is_looked_into(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "gate.toml"
+    file.write_text(
+        '[[issuers]]\nissuer = "https://a.example.com"\naudiences = ["a"]\n'
+        'require_provisioned = true\nprovisioned_file = "assets"\n'
+        '[revocation]\nfile = "revocations"\n[admin]\nport = 1\nsecret_file = "secret"\n'
+    )
+    (tmp_path / "revocations").write_text('\n{"asset": 1}\n')
+    (tmp_path / "secret").write_text("short")
+    (tmp_path / "secret").chmod(0o600)
+    assert main(["check-config", str(file)]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert [line.partition(": found")[0] for line in said] == [
+        f"{tmp_path}/revocations:2: the line",
+        f"{tmp_path}/assets: issuers[0].provisioned_file",
+        f"{tmp_path}/secret: admin.secret_file",
+    ]
+    (tmp_path / "revocations").write_text("")
+    (tmp_path / "assets").write_text("02iAB00000CdEfG\n")
+    (tmp_path / "secret").write_text("correct horse battery staple")
+    assert main(["check-config", str(file)]) == 0
+
+
 def test_an_issuer_of_asset_tokens_needs_no_more_lines(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

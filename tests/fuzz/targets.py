@@ -18,6 +18,7 @@ from authplugin.jose.base64url import encode
 from authplugin.jose.claims import check_asset, check_claims, parse_claims, peek_issuer
 from authplugin.jose.compact import parse_header, split
 from authplugin.jose.identity import IdForm, is_asset_id
+from authplugin.jose.usual import USUAL, read_usual
 from authplugin.jose.verify import verify_jws
 from authplugin.keys.snapshot import take_snapshot
 from authplugin.revocation import add_entry, entry_key, parse_entry, parse_revocations, remove_entry
@@ -30,6 +31,7 @@ ALGORITHMS = frozenset({"RS256", "ES256", "EdDSA"})
 _CLOCK = FakeClock()
 _AUDIENCES = frozenset({"https://ingest.example.com"})
 _MAX_KEYS = 64
+_PLAIN = ("iss", "exp", "nbf", "iat", "id", "aid", "did")
 _PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
 Verify = Callable[..., bytes]
@@ -96,10 +98,17 @@ def _judge_claims(data: bytes) -> None:
         issuer = peek_issuer(data)
     except Refused:
         issuer = None
+    usual = read_usual(data)
     try:
         claims = parse_claims(data)
     except Refused:
+        assert usual is None, "what is refused was read as usual"
         return
+    if usual is not None:
+        assert set(claims.all) <= USUAL
+        assert [getattr(usual, name) for name in _PLAIN] == [getattr(claims, name) for name in _PLAIN]
+        assert claims.aud == ((usual.aud,) if isinstance(usual.aud, str) else usual.aud)
+        assert (claims.cnf is None) == (usual.cnf is None)
     assert issuer is not None, "an issuer that was not there before"
     assert claims.iss == issuer
     assert json.loads(data) == dict(claims.all)

@@ -129,3 +129,10 @@ def test_asset_id_bounds(value: str, safe: bool) -> None:  # noqa: FBT001 - a ta
 )
 def test_device_id_bounds(value: str, safe: bool) -> None:  # noqa: FBT001 - a table
     assert is_device_id(value) is safe
+
+
+@pytest.mark.parametrize("value", ["02iAB00000CdEfGYAA", "02iAB00000CdEfGyav", "02iAB00000CdEfgYAV"])
+def test_a_long_record_id_ends_as_its_first_fifteen_characters_say(value: str) -> None:
+    assert canonical_asset_id("02iAB00000CdEfGYAV", IdForm.SALESFORCE) == "02iAB00000CdEfGYAV"
+    with pytest.raises(ValueError, match="ends in three characters that do not fit"):
+        canonical_asset_id(value, IdForm.SALESFORCE)

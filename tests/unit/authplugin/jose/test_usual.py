@@ -104,6 +104,34 @@ def test_another_key_than_a_plain_rsa_key_is_not_usual(jwk: str) -> None:
     assert read_usual(write([*(SAMPLE | {"cnf": BOUND.replace(JWK, jwk)}).items()])) is None
 
 
+@pytest.mark.parametrize(
+    ("e", "n"),
+    [
+        ("AQAB", ""),
+        ("AQAB", "sXc!"),
+        ("AQAB", "sXcB="),
+        ("AQAB", "sXchB"),
+        ("AQAB", "sR"),
+        ("", "sXch"),
+        ("é", "A"),
+    ],
+)
+def test_a_key_that_is_none_is_refused_as_the_strict_parser_refuses_it(e: str, n: str) -> None:
+    jwk = json.dumps({"kty": "RSA", "e": e, "n": n}, ensure_ascii=False)
+    payload = write([*(SAMPLE | {"cnf": BOUND.replace(JWK, jwk)}).items()])
+    assert read_alike(payload)
+    usual = read_usual(payload)
+    assert usual is not None
+    with pytest.raises(Refused, match=r"cnf\.jwk has"):
+        confirmation(usual.cnf)
+
+
+@pytest.mark.parametrize(("e", "n"), [("AQAB", "AAAAsXch"), ("AAEAAQ", "sXch"), ("Aw", "sXchsQ")])
+def test_keys_written_otherwise_have_the_thumbprint_of_the_key(e: str, n: str) -> None:
+    jwk = json.dumps({"kty": "RSA", "e": e, "n": n})
+    assert read_alike(write([*(SAMPLE | {"cnf": BOUND.replace(JWK, jwk)}).items()]))
+
+
 def test_a_claim_that_is_not_of_the_sample_is_not_usual() -> None:
     for more in (("sub", '"x"'), ("x", "1"), ("", "1"), ("at_hash", "null")):
         assert read_usual(write([*SAMPLE.items(), more])) is None

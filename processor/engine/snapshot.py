@@ -154,18 +154,19 @@ def _take_over(engine: Engine, memory: _Memory) -> None:
     if not len(assets) == len(memory.keys) == len(shape):
         raise ValueError("not as many rows as assets")
     if memory.rules == engine.rules.hash and _same_rules(index, memory):
-        keep = np.arange(len(series))
         _adopt(index, memory, assets, blocks, shape, len(series))
+        keep = np.arange(len(series))
+        all_rows: Array | slice = slice(None)
     else:
-        keep = _rebuild(index, memory, assets, blocks, shape, len(series))
+        all_rows = keep = _rebuild(index, memory, assets, blocks, shape, len(series))
         _restore_banks(index, memory, keep)
-    index.series[keep] = series
+    index.series[all_rows] = series
     if memory.evidence < 1:
         raise ValueError("no evidence")
     recent = np.frombuffer(memory.recent, RECENT).reshape(len(series), memory.evidence - 1)
     if memory.evidence == engine.limits.evidence:
-        index.recent[keep] = recent
-        index.places[keep] = np.frombuffer(memory.places, np.uint32)
+        index.recent[all_rows] = recent
+        index.places[all_rows] = np.frombuffer(memory.places, np.uint32)
     waiting = np.frombuffer(memory.pool, POOL).copy()
     waiting["series"] = keep[waiting["series"]]
     engine.wait(waiting)

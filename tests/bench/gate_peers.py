@@ -51,7 +51,7 @@ def measure_peers(mint: TokenMint, tokens: list[bytes], *, rounds: int, folder: 
 
 
 def _measure(peer: _Peer, rounds: int, folder: Path, url: str) -> Figure:
-    python = _environment(peer.lock)
+    python = make_environment(peer.lock)
     command = [
         str(python),
         "-W",
@@ -67,7 +67,7 @@ def _measure(peer: _Peer, rounds: int, folder: Path, url: str) -> Figure:
     return Figure(f"  peer: {peer.name} / that", ratio.median, spread=(ratio.low, ratio.high))
 
 
-def _environment(name: str) -> Path:
+def make_environment(name: str) -> Path:
     """The Python of the peer's environment, made anew when its lock has changed."""
     home, lock = FOLDER / name, _LOCKS / f"{name}.txt"
     python, stamp = home / "bin" / "python", home / "lock.txt"

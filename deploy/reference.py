@@ -117,6 +117,8 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
     value = field.default
     if value is None:
         return "none"
+    if isinstance(value, msgspec.Struct):
+        return "as below"
     if isinstance(value, tuple):
         return "`[]`" if not value else "<br>".join(f"`{entry}`" for entry in value)
     if isinstance(value, bool):

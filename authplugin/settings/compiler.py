@@ -16,6 +16,7 @@ from authplugin.policy import (
     PossessionPolicy,
     ServiceAccount,
 )
+from authplugin.settings.file import shown
 from authplugin.settings.issuers import AssetsTable, IssuerTable
 from authplugin.settings.tables import GateSettings, ServiceAccountTable
 from authplugin.topics.containment import overlaps
@@ -101,6 +102,9 @@ def _compile_issuer(table: IssuerTable, path: KeyPath, refuse: Refuse) -> Issuer
         require_provisioned=table.require_provisioned,
     )
     _check_profile(issuer, table, path, refuse)
+    for key, text in (("issuer", table.issuer), *(("audiences", audience) for audience in table.audiences)):
+        if text != text.strip():
+            refuse((*path, key), shown(text), "the token's own text, without white space around it")
     if issuer.did_as_client_id and issuer.id_form is IdForm.OPAQUE and issuer.assets.every:
         refuse(
             (*path, "did_as_client_id"),

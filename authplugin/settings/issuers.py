@@ -176,7 +176,9 @@ class IssuerTable(Table, frozen=True, kw_only=True):
         tuple[AttributeTable, ...],
         meta("Claims for topic templates; Mosquitto's `acl_file` knows `{aid}` only."),
     ] = ()
-    possession: PossessionTable = PossessionTable()
+    possession: Annotated[
+        PossessionTable, meta("Whether clients prove that they hold their token's key: the table below.")
+    ] = PossessionTable()
     require_provisioned: Annotated[
         bool, meta("Whether an asset must be in `provisioned_file` to come in.")
     ] = False

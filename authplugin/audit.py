@@ -19,7 +19,7 @@ from authplugin.auditfile import AuditFile
 from authplugin.clock import Clock
 from authplugin.clones import Finding
 from authplugin.errors import Reason
-from authplugin.model import Action, Allow, Connect, Decision, Grant, Possession
+from authplugin.model import Action, Allow, Connect, Decision, Deny, Grant, Possession
 from authplugin.sessions import Session
 
 BATCH = 50
@@ -161,9 +161,9 @@ class Audit:
                 return
             grant = decision.grant
             if decision.possession is not _NOT_SHOWN:
-                self._wait(_let_in(self._now(), connect, grant, decision.possession, seconds))
+                self._wait(_about_connect(self._now(), connect, decision, seconds))
                 return
-            # As `_let_in` and `_wait`, without the calls: this is every connect of a fleet.
+            # As above, without the calls: this is every connect of a fleet.
             if len(self._lines) >= BATCH and not self._gather():
                 return
             terms = grant.terms
@@ -186,19 +186,7 @@ class Audit:
         now = self._now()
         if self._is_one_of_many(now, "connect", decision.reason):
             return
-        self._wait(
-            Line(
-                int(now * 1000.0),
-                "connect",
-                "refused",
-                decision.reason,
-                decision.detail,
-                *(_NOBODY if decision.grant is None else _who(decision.grant)),
-                client=connect.client_id[:_SHOWN],
-                address=connect.address,
-                us=int(seconds * 1e6),
-            )
-        )
+        self._wait(_about_connect(now, connect, decision, seconds))
 
     def authorized(self, grant: Grant, action: Action, topic: str, decision: Decision) -> None:
         """Note a refused topic."""
@@ -384,19 +372,22 @@ def _in_unicode(line: Line | _LetIn) -> Line | _LetIn:
     return msgspec.structs.replace(line, **texts)
 
 
-def _let_in(now: float, connect: Connect, grant: Grant, possession: str, seconds: float) -> Line:
+def _about_connect(now: float, connect: Connect, decision: Decision, seconds: float) -> Line:
+    if isinstance(decision, Deny):
+        outcome, reason, detail, possession = "refused", decision.reason.value, decision.detail, ""
+    else:
+        outcome, reason, detail, possession = "allowed", "", "", decision.possession.value
     return Line(
         int(now * 1000.0),
         "connect",
-        "allowed",
-        "",
-        "",
-        *_who(grant),
-        possession,
-        connect.client_id[:_SHOWN],
-        connect.address,
-        "",
-        int(seconds * 1e6),
+        outcome,
+        reason,
+        detail,
+        *(_NOBODY if decision.grant is None else _who(decision.grant)),
+        possession=possession,
+        client=connect.client_id[:_SHOWN],
+        address=connect.address,
+        us=int(seconds * 1e6),
     )
 
 

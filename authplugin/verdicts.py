@@ -158,8 +158,9 @@ class VerdictCache:
             belief = self._belief = Belief(now + self._ttl, generation)
         if grant.expires + leeway < belief.until:
             belief = Belief(grant.expires + leeway, generation)
+        if self._old:
+            self._old.pop(grant.digest, None)
         verdict = _believe(grant, belief)
-        self._old.pop(grant.digest, None)
         self._keep(verdict)
         return verdict
 
@@ -169,8 +170,7 @@ class VerdictCache:
         return 0 if verdict is None else verdict.belief.generation
 
     def _peek(self, digest: bytes) -> Verdict | None:
-        verdict = self._young.get(digest)
-        return self._old.get(digest) if verdict is None else verdict
+        return self._young.get(digest) or self._old.get(digest)
 
     def _keep(self, verdict: Verdict) -> None:
         """Put a verdict among the young ones, and let go of some that nobody uses."""

@@ -42,9 +42,10 @@ test-asan: $(DEV) ## the broker's tests with the plugin under AddressSanitizer a
 	@$(BIN)/python -m tests.variants asan
 
 .PHONY: soak
-soak: $(DEV) ## 1,000 devices come, publish, expire and renew for DURATION seconds (1200)
-	@deploy/system.sh demo
+soak: $(DEV) ## 1,000 devices at the gate, then 5,000 messages a second through the watch, DURATION seconds (1200) each
+	@deploy/system.sh test
 	@$(BIN)/python -m tests.soak.mosquitto --duration $(or $(DURATION),1200)
+	@$(BIN)/python -m tests.soak.watch --duration $(or $(DURATION),1200)
 
 .PHONY: test-durability
 test-durability: $(DEV) ## a million samples while everything is killed: nothing lost, nothing twice (20 minutes)
@@ -78,6 +79,11 @@ mutate: $(DEV) ## do the tests of tokens and topics see small mistakes in them? 
 .PHONY: bench-gate
 bench-gate: $(DEV) ## what judging a token costs, against the bare signature check and other libraries
 	@$(BIN)/python -m tests.bench.gate
+
+.PHONY: bench-stream
+bench-stream: $(DEV) ## what the watch costs, against a bare loop and other stream processors
+	@deploy/system.sh test
+	@$(BIN)/python -m tests.bench.stream
 
 .PHONY: lint
 lint: $(DEV) ## ruff, mypy --strict, the floors, the locks

@@ -7,6 +7,7 @@ more often than that was repeated further down the road.
 
 import asyncio
 import contextlib
+import itertools
 import struct
 import threading
 import time
@@ -31,10 +32,20 @@ class Gateway:
         source: what to publish.
         rate: messages a second on average, in bursts; what an outage held back follows at once.
         burst: messages that go out together.
+        books: whether each message handed over is remembered.
     """
 
-    def __init__(self, port: int, number: int, source: Iterator[Message], rate: float, burst: int) -> None:
-        self._port, self._number, self._source = port, number, source
+    def __init__(
+        self,
+        port: int,
+        number: int,
+        source: Iterator[Message],
+        rate: float,
+        burst: int,
+        *,
+        books: bool = True,
+    ) -> None:
+        self._port, self._number, self._source, self._books = port, number, source, books
         self._rate, self._burst = rate, burst
         self._pending: deque[tuple[int, Message]] = deque()
         self._packet_id = 0
@@ -69,7 +80,8 @@ class Gateway:
             feeding = asyncio.create_task(self._feed(writer))
             listening = asyncio.create_task(self._listen(reader))
             done, _ = await asyncio.wait({feeding, listening}, return_when=asyncio.FIRST_COMPLETED)
-            if feeding in done and not feeding.exception():
+            # With nothing more to come, listening ends with the last acknowledgement, if one is due.
+            if feeding in done and not feeding.exception() and self._pending:
                 await listening
             for task in (feeding, listening):
                 task.cancel()
@@ -94,7 +106,8 @@ class Gateway:
             await writer.drain()
 
     def _write(self, writer: asyncio.StreamWriter, number: int, message: Message) -> None:
-        self.attempts[message.asset, message.payload] += 1
+        if self._books:
+            self.attempts[message.asset, message.payload] += 1
         body = text(f"assets/{message.asset}/telemetry") + struct.pack("!H", number) + message.payload
         writer.write(packet(PUBLISH, 0b0010, body))
 
@@ -114,20 +127,33 @@ class Fleet:
     Args:
         port: of the broker.
         assets: how many.
-        per_asset: messages of each that are to be judged.
+        per_asset: messages of each that are to be judged; None: until `stop`, and no books are kept.
         rate: messages a second, all together.
         gateways: connections; each asset has its own one.
     """
 
-    def __init__(self, port: int, *, assets: int, per_asset: int, rate: float, gateways: int = 20) -> None:
+    def __init__(
+        self, port: int, *, assets: int, per_asset: int | None, rate: float, gateways: int = 20
+    ) -> None:
+        self._stopping = False
+
         def of(number: int) -> Iterator[Message]:
-            for seq in range(per_asset):
+            for seq in itertools.count() if per_asset is None else range(per_asset):
+                if self._stopping:
+                    return
                 for asset in range(number, assets, gateways):
                     yield from messages(asset, seq)
 
         share = rate / gateways
         self._gateways = [
-            Gateway(port, number, of(number), share, max(1, min(25, assets // gateways)))
+            Gateway(
+                port,
+                number,
+                of(number),
+                share,
+                max(1, min(25, assets // gateways)),
+                books=per_asset is not None,
+            )
             for number in range(gateways)
         ]
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
@@ -136,6 +162,11 @@ class Fleet:
     def start(self) -> None:
         """Begin to publish."""
         self._thread.start()
+
+    def stop(self) -> None:
+        """Publish the round that was begun, and return when the broker has accepted everything."""
+        self._stopping = True
+        self._thread.join()
 
     async def _run(self) -> None:
         try:

@@ -12,8 +12,7 @@ from processor.model import CaseEvent, Counts
 from processor.rules import RuleSet, parse_rules
 from tests.support.telemetry import START, Written, beat, event, payload, sent
 
-RULES = parse_rules(
-    """
+TEXT = """
 rules:
   - {id: hot, kind: case, severity: high, title: t, select: {metric: a}, for: 3s, clear: 2s,
      detect: {threshold: {above: 5, hysteresis: 2}}}
@@ -28,6 +27,14 @@ rules:
   - {id: silent, kind: case, severity: low, title: t, for: 1s, clear: 1s, detect: {silence: {after: 4s}}}
   - {id: says, kind: opportunity, severity: low, title: t, select: {event: low}, detect: {event: {quiet: 5s}}}
 """
+RULES = parse_rules(TEXT)
+#: Another rule in front: rows and series lie elsewhere, and the rules after it have other numbers.
+MORE = parse_rules(
+    TEXT.replace(
+        "rules:",
+        "rules:\n  - {id: more, kind: case, severity: low, title: t, select: {metric: b, assets: [x]},\n"
+        "     detect: {threshold: {above: 100}}}",
+    )
 )
 LATENESS = 3
 
@@ -93,6 +100,18 @@ def test_cutting_a_stream_into_runs_changes_nothing(
 @given(records=streams(), cuts=cutting)
 def test_a_crash_between_runs_changes_nothing(records: list[Written], cuts: list[int]) -> None:
     assert run(records, cuts, crash=True) == run(records, cuts)
+
+
+@settings(max_examples=40, deadline=None)
+@given(records=streams(), cut=st.integers(0, 200))
+def test_a_rule_that_joins_changes_nothing_for_those_that_stay(records: list[Written], cut: int) -> None:
+    limits = Limits(lateness=LATENESS)
+    first = Engine(RULES, partition=0, limits=limits)
+    at = cut % (len(records) + 1)
+    events = first.advance(records[:at]).events
+    joined = Engine.load(first.dump(), MORE, partition=0, limits=limits)
+    events += joined.advance(records[at:]).events
+    assert (sorted(events), joined.counts) == run(records, [])[:2]
 
 
 @settings(max_examples=40, deadline=None)

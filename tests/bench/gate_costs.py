@@ -21,6 +21,8 @@ COLD = "whole cold authenticate, everything on"
 CACHED = "cached authenticate, everything on, random order"
 LOOKUP = "key lookup"
 WORST = "the worst refusal"
+FURTHER = "junk behind a good header"
+"""Junk that its sender has taken some trouble over: it is judged up to its claims, and is a debt."""
 
 BOUNDS = {VERIFY: 1.45, COLD: 1.7, CACHED: 0.18, LOOKUP: 0.02}
 WORST_BOUND = 0.3
@@ -56,7 +58,7 @@ def measure_costs(rig: Rig, *, rounds: int, cached: int) -> list[Figure]:
         rounds=rounds,
     )
     figures = [_figure(f"{name} / that", ratios[name], bound) for name, bound in BOUNDS.items()]
-    worst = max(refusals, key=lambda name: ratios[name].median)
+    worst = max([name for name in refusals if name != FURTHER], key=lambda name: ratios[name].median)
     figures.append(_figure(f"{WORST} ({worst}) / that", ratios[worst], WORST_BOUND))
     figures += [_figure(f"  refusal: {name} / that", ratios[name], None) for name in refusals]
     figures += [
@@ -165,7 +167,9 @@ def _refusals(rig: Rig) -> dict[str, Turn]:
     def letters(count: int) -> bytes:
         return bytes(draw.choices(_LETTERS, k=count))
 
+    header = rig.devices(1)[0].token.partition(b".")[0]
     return {
+        FURTHER: _refusal(rig, lambda: b".".join([header, *[letters(_JUNK_SEGMENT) for _ in range(2)]])),
         "junk segments": _refusal(rig, lambda: b".".join([letters(_JUNK_SEGMENT) for _ in range(3)])),
         "junk segments behind a good beginning": _refusal(
             rig, lambda: b"eyJ" + b".".join([letters(_JUNK_SEGMENT) for _ in range(3)])

@@ -115,6 +115,15 @@ def test_header_is_bounded() -> None:
     assert refused.value.reason is Reason.MALFORMED
 
 
+def test_a_header_beyond_its_bound_is_not_even_remembered() -> None:
+    longest = b"{" + b" " * 1022 + b"}"
+    assert split(base64url(longest) + b"..").header == longest
+    with pytest.raises(Refused) as refused:
+        split(base64url(b" " + longest) + b"..")
+    assert refused.value.reason is Reason.MALFORMED
+    assert "1025 bytes, at most 1024" in refused.value.detail
+
+
 def test_remembered_headers_are_bounded_and_refused_ones_are_not_kept() -> None:
     for number in range(3000):
         parse_header(b'{"alg":"RS256","kid":"A%d"}' % number, RS256)

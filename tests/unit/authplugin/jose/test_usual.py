@@ -82,7 +82,9 @@ def test_the_issuers_own_tokens_are_usual_in_any_order_and_with_any_spacing() ->
     claims = mint().claims()
     assert read_alike(json.dumps(claims, separators=(",", ":")).encode())
     assert read_alike(json.dumps(claims, indent=1, sort_keys=True).encode())
-    assert read_alike(json.dumps({**claims, "iat": 1, "aud": "a"}).encode())
+    assert read_alike(json.dumps({**claims, "iat": 1, "aud": "a text"}).encode())
+    assert read_alike(json.dumps({**claims, "aud": ["one", "other", ""]}).encode())
+    assert read_alike(json.dumps({**claims, "aud": []}).encode())
     assert read_alike(json.dumps({n: claims[n] for n in ("iss", "aud", "exp", "aid", "did")}).encode())
 
 
@@ -105,24 +107,24 @@ def test_another_key_than_a_plain_rsa_key_is_not_usual(jwk: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("e", "n"),
+    ("e", "n", "said"),
     [
-        ("AQAB", ""),
-        ("AQAB", "sXc!"),
-        ("AQAB", "sXcB="),
-        ("AQAB", "sXchB"),
-        ("AQAB", "sR"),
-        ("", "sXch"),
-        ("é", "A"),
+        ("AQAB", "", "has no text named n"),
+        ("AQAB", "sXc!", "has an n that is not base64url"),
+        ("AQAB", "sXcB=", "has an n that is not base64url"),
+        ("AQAB", "sXchB", "has an n that does not end as base64url"),
+        ("AQAB", "AR", "has an n that does not end as base64url"),
+        ("", "sXch", "has no text named e"),
+        ("é", "sXch", "has an e that is not base64url"),
     ],
 )
-def test_a_key_that_is_none_is_refused_as_the_strict_parser_refuses_it(e: str, n: str) -> None:
+def test_a_key_that_is_none_is_refused_as_the_strict_parser_refuses_it(e: str, n: str, said: str) -> None:
     jwk = json.dumps({"kty": "RSA", "e": e, "n": n}, ensure_ascii=False)
     payload = write([*(SAMPLE | {"cnf": BOUND.replace(JWK, jwk)}).items()])
     assert read_alike(payload)
     usual = read_usual(payload)
     assert usual is not None
-    with pytest.raises(Refused, match=r"cnf\.jwk has"):
+    with pytest.raises(Refused, match=rf"cnf\.jwk {said}"):
         confirmation(usual.cnf)
 
 

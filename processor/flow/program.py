@@ -1,6 +1,8 @@
 """The worker as a program: its parts put together, signals, the ready line."""
 
 import asyncio
+import contextlib
+import ctypes
 import gc
 import json
 import logging
@@ -31,6 +33,9 @@ _TICK = 0.1
 _MEASURE = 1.0
 #: Objects made and not yet freed before Python looks for cycles: some more than the runs that wait.
 _COLLECT = 100_000
+#: Buffers of at least this many bytes have pages of their own (mallopt(3)).
+_LARGE = 1 << 20
+_M_MMAP_THRESHOLD = -3
 
 
 def main(settings: ProcessorSettings) -> int:
@@ -47,6 +52,7 @@ def main(settings: ProcessorSettings) -> int:
     # Compiles the rules' detectors, or finds them compiled: before partitions are ours, not while they wait.
     warm(rules)
     _spare_collector()
+    _return_memory()
     with tempfile.TemporaryDirectory(prefix="processor-") as scratch:
         return asyncio.run(_run(settings, rules, Path(scratch)))
 
@@ -56,6 +62,15 @@ def _spare_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_COLLECT, 20, 20)
+
+
+def _return_memory() -> None:
+    """Let large buffers, which snapshots and fetches need for moments, go back to the system at once.
+
+    The C library of GNU keeps them in its heap from the first one that was freed on; others need no telling.
+    """
+    with contextlib.suppress(AttributeError):
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE)
 
 
 async def _run(settings: ProcessorSettings, rules: RuleSet, scratch: Path) -> int:

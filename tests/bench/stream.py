@@ -35,6 +35,7 @@ from tests.bench.stream_rig import (
     cluster,
     events,
     fill,
+    memory_at_rest,
     memory_bytes,
     records_judged,
     settle,
@@ -179,11 +180,11 @@ def _measure_memory(rig: Rig, size: _Size) -> list[Figure]:
     pid = worker.process.pid
     _await(worker, count)
     settle(worker)
-    before = memory_bytes(pid)
+    before = memory_at_rest(pid)
     count += fill(rig.kafka, "many", events(size.many * rounds, size.many, first=few))
     _await(worker, count)
     settle(worker)
-    grown, peak = memory_bytes(pid) - before, memory_bytes(pid, "VmHWM") - before
+    grown, peak = memory_at_rest(pid) - before, memory_bytes(pid, "VmHWM") - before
     if worker.end(seconds=60) != 0:
         raise SystemExit(f"the worker did not end well:\n{worker.said[-2000:]}")
     series = size.many * len(METRICS)

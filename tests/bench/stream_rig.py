@@ -136,6 +136,15 @@ def memory_bytes(pid: int, name: str = "VmRSS") -> int:
     raise SystemExit(f"/proc/{pid}/status has no {name}")
 
 
+def memory_at_rest(pid: int) -> int:
+    """Resident memory of a process that has nothing to do: the least within some seconds."""
+    least = memory_bytes(pid)
+    for _ in range(20):
+        time.sleep(0.1)
+        least = min(least, memory_bytes(pid))
+    return least
+
+
 def records_judged(worker: Program) -> int:
     """Records that the worker has judged and made safe."""
     return round(worker.metric("processor_worker_records_total"))

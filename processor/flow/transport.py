@@ -53,7 +53,7 @@ _NAMES: tuple[tuple[type, tuple[str, ...]], ...] = (
     ),
     (AIOKafkaConsumerThread, ("_seek_wait", "_commit", "_create_worker_consumer")),
     (KafkaTransport, ("Consumer",)),
-    (faust.App, ("_new_transport", "flow_control", "on_rebalance_start", "consumer_generation_id")),
+    (faust.App, ("_new_transport", "flow_control", "on_rebalance_end", "consumer_generation_id")),
     (FlowControlEvent, ("resume", "clear", "suspend")),
     (faust.Schema, ("loads_key", "loads_value")),
 )
@@ -224,7 +224,6 @@ class BatchConsumer(KafkaConsumer):
         generation = self.app.consumer_generation_id
         tps = [tp for tp in self.assignment() if tp.topic == self.app.batch_topic]
         if not tps:
-            self.app.ready.set()
             return
         committed = await self.seek_to_committed()
         for tp in tps:
@@ -234,7 +233,6 @@ class BatchConsumer(KafkaConsumer):
             generation, {tp.partition: self._committed_offset[tp] for tp in tps}
         )
         await self.seek_wait({tp: starts[tp.partition] for tp in tps})
-        self.app.ready.set()
 
     async def on_partitions_revoked(self, revoked: Any) -> None:  # noqa: ANN401 - Faust's signature
         """Save, commit, and only then let the partitions go."""
@@ -281,7 +279,7 @@ class BatchApp(faust.App):
         self.batch_topic = batch_topic
         self.run_size = run_size
         self._kept_flow_control: KeepingFlowControl | None = None
-        #: Set once this worker has had its first assignment and has loaded it.
+        #: Set once the group has dealt out its partitions and this worker's, if it got any, are loaded.
         self.ready = asyncio.Event()
         super().__init__(*args, **arguments)
 
@@ -292,6 +290,11 @@ class BatchApp(faust.App):
 
     def _new_transport(self) -> Any:  # noqa: ANN401 - Faust's type
         return BatchTransport(self.conf.broker_consumer, self)
+
+    def on_rebalance_end(self) -> None:
+        """Also after an assignment of nothing, with more workers than partitions: this one stands by."""
+        super().on_rebalance_end()
+        self.ready.set()
 
     @property
     def flow_control(self) -> Any:  # noqa: ANN401 - mode's type

@@ -28,6 +28,7 @@ demo: $(WATCH) ## the whole product on this machine, told as a story (ONCE=1: te
 test: $(DEV) ## every test, on a real broker and a real Kafka protocol
 	@deploy/system.sh test
 	@$(BIN)/processor rules check deploy/demo/rules.yaml --warm >/dev/null
+	@$(BIN)/python -m tests.support.kafka
 	@$(BIN)/pytest $(or $(PYTEST),-n 4 -q)
 
 .PHONY: test-mosquitto-2.1

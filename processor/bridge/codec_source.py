@@ -20,6 +20,7 @@ _LOG = logging.getLogger(__name__)
 _SESSION_TAKEN_OVER = 0x8E
 _FIRST_BACKOFF = 0.3
 _LONGEST_BACKOFF = 5.0
+_LONGEST_GOODBYE = 2.0
 _FAILURE = 0x80
 #: CONNACK reasons that no retry mends (MQTT 5, 3.2.2.2): say so and stop.
 _REFUSALS = frozenset({0x81, 0x82, 0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C, 0x90, 0x95, 0x9D})
@@ -153,7 +154,7 @@ class CodecSource:
             self._metrics.connected.set(0)
             for helper in helpers:
                 helper.cancel()
-            link.disconnect()
+            await link.disconnect(_LONGEST_GOODBYE)
 
     def _connect_packet(self) -> bytes:
         mqtt = self._mqtt

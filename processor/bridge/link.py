@@ -49,6 +49,8 @@ class Link(asyncio.Protocol):
         self._need = 0
         self._unacknowledged = 0
         self._paused = False
+        self._deaf = False
+        self._gone: asyncio.Future[None] = loop.create_future()
         self._packet_id = 0
         self._waiting: dict[int, asyncio.Future[mqtt5.SubAckPacket | mqtt5.PubAckPacket]] = {}
         self._heard = loop.time()
@@ -61,6 +63,7 @@ class Link(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End, and let nobody wait for what will not come."""
         self._transport = None
+        self._gone.set_result(None)
         gone = exc or ConnectionResetError("the broker closed the connection")
         everyone: list[asyncio.Future[Any]] = [self.connack, *self._waiting.values()]
         for waiting in everyone:
@@ -73,6 +76,8 @@ class Link(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read every whole packet, and hand the deliveries over as one batch."""
+        if self._deaf:
+            return
         self._heard = self._loop.time()
         if self._rest:
             self._rest += data
@@ -128,11 +133,20 @@ class Link(asyncio.Protocol):
                 return
             self.write(_PINGREQ)
 
-    def disconnect(self) -> None:
-        """Send DISCONNECT and close once it is written."""
+    async def disconnect(self, patience: float) -> None:
+        """Send DISCONNECT and read on until the broker closes, ``patience`` seconds at most.
+
+        A socket that is closed with bytes unread resets the connection, and the reset takes the last
+        acknowledgements with it that the broker has not read yet.
+        """
+        if self._transport is None:
+            return
+        self._deaf = True
+        self._transport.write(mqtt5.DisconnectPacket().write())
+        self._transport.resume_reading()
+        await asyncio.wait({self._gone}, timeout=patience)
         if self._transport is not None:
-            self._transport.write(mqtt5.DisconnectPacket().write())
-            self._transport.close()
+            self._transport.abort()
 
     def abort(self, error: Exception) -> None:
         """End at once, for a reason of ours."""

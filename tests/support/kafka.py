@@ -266,3 +266,8 @@ def committed(kafka: Kafka, group: str, topic: str, partitions: int) -> dict[int
         return {one.partition: one.offset for one in found}
     finally:
         consumer.close()
+
+
+if __name__ == "__main__" and shutil.which("java") and shutil.which("mvn"):
+    # Fetched before the tests: how long a download takes says nothing about a test.
+    jars()

@@ -120,6 +120,7 @@ class WorkerMetrics:
     lag_seconds: Gauge = field(init=False)
     partitions: Gauge = field(init=False)
     rebalances: Counter = field(init=False)
+    recovery: Gauge = field(init=False)
     commits: Counter = field(init=False)
     snapshots: Counter = field(init=False)
     snapshot_bytes: Gauge = field(init=False)
@@ -168,6 +169,11 @@ class WorkerMetrics:
         )
         self.partitions = Gauge("processor_worker_partitions", "Partitions this worker judges.", registry=r)
         self.rebalances = Counter("processor_worker_rebalances", "Assignments received.", registry=r)
+        self.recovery = Gauge(
+            "processor_worker_recovery_ratio",
+            "How much of the state was read at the last assignment: below 1 while it is being read.",
+            registry=r,
+        )
         self.commits = Counter("processor_worker_commits", "Commits of input offsets.", registry=r)
         self.snapshots = Counter("processor_worker_snapshots", "Snapshots acknowledged by Kafka.", registry=r)
         self.snapshot_bytes = Gauge(

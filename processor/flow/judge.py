@@ -17,6 +17,7 @@ from processor.engine.partition import Engine
 from processor.errors import DeadReason, StreamError
 from processor.flow.letters import case_record, dead_record, lost_record
 from processor.flow.partition import Partition, Verdict
+from processor.flow.progress import Progress
 from processor.flow.snapshot import VERSION, Snapshot, encode, encode_key
 from processor.flow.state import Known, recall
 from processor.flow.transport import BatchConsumer
@@ -77,7 +78,10 @@ class Judge:
                 self._metrics.rebalances.inc()
             missing = [number for number in committed if number not in self._partitions]
             if missing:
-                known = await asyncio.to_thread(recall, self._settings.kafka, self._settings.topics, missing)
+                progress = Progress(self._metrics)
+                known = await asyncio.to_thread(
+                    recall, self._settings.kafka, self._settings.topics, missing, progress
+                )
                 for number in missing:
                     self._partitions[number] = await self._load(number, committed[number], known[number])
             self._metrics.partitions.set(len(self._partitions))
@@ -243,7 +247,7 @@ class Judge:
         if state.dirty_since is None:
             return
         position = state.position
-        value = encode(Snapshot(VERSION, position, self._rules.hash, state.engine.dump()))
+        value = encode(Snapshot(VERSION, position, self._rules.hash, memoryview(state.engine.dump())))
         self._metrics.snapshot_bytes.labels(str(number)).set(len(value))
         if len(value) > _LARGEST_SNAPSHOT:
             raise StreamError(

@@ -4,7 +4,7 @@ Read with librdkafka on connections of its own: requests of Faust's consumer que
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -26,8 +26,15 @@ class Known(NamedTuple):
     end: int
 
 
-def recall(kafka: KafkaSettings, topics: TopicSettings, partitions: Sequence[int]) -> dict[int, Known]:
+def recall(
+    kafka: KafkaSettings,
+    topics: TopicSettings,
+    partitions: Sequence[int],
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> dict[int, Known]:
     """What is known of each partition; blocking, as long as reading the state topic takes.
+
+    `progress` hears how many of how many records are read.
 
     Raises:
         StreamError: a topic cannot be read, or holds what this program does not understand.
@@ -48,7 +55,7 @@ def recall(kafka: KafkaSettings, topics: TopicSettings, partitions: Sequence[int
         spans = {
             number: read_span(consumer, TopicPartition(topics.telemetry, number)) for number in partitions
         }
-        values = _read(consumer, topics.state, partitions)
+        values = _read(consumer, topics.state, partitions, progress)
     except KafkaException as error:
         raise StreamError(f"{topics.state} cannot be read: {error.args[0].str()}") from None
     finally:
@@ -63,8 +70,14 @@ def _snapshot(topic: str, number: int, value: bytes | None) -> Snapshot | None:
     return None if value is None else decode(value, f"{topic}[{number}]")
 
 
-def _read(consumer: Consumer, topic: str, partitions: Sequence[int]) -> dict[int, bytes | None]:
+def _read(
+    consumer: Consumer, topic: str, partitions: Sequence[int], progress: Callable[[int, int], None]
+) -> dict[int, bytes | None]:
     """The newest value of each partition's key, reading each to its end."""
+    spans = {number: read_span(consumer, TopicPartition(topic, number)) for number in partitions}
+    total = sum(end - first for first, end in spans.values())
+    done = dict.fromkeys(partitions, 0)
+    progress(0, total)
     left = set(partitions)
     newest: dict[int, bytes | None] = {}
     deadline = time.monotonic() + _TIMEOUT
@@ -75,12 +88,16 @@ def _read(consumer: Consumer, topic: str, partitions: Sequence[int]) -> dict[int
             partition = cast("int", message.partition())
             if error is None:
                 deadline = time.monotonic() + _TIMEOUT
+                # By offsets: compaction leaves holes, which count as read.
+                done[partition] = cast("int", message.offset()) + 1 - spans[partition][0]
                 if message.key() == encode_key(partition):
                     newest[partition] = message.value()
             elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its published name
                 left.discard(partition)
             elif not error.retriable():
                 raise StreamError(f"{topic} cannot be read: {error.str()}")
+        progress(min(sum(done.values()), total), total)
         if time.monotonic() > deadline:
             raise StreamError(f"{topic} cannot be read: nothing for {_TIMEOUT:g} s")
+    progress(total, total)
     return newest

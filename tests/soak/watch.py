@@ -16,7 +16,6 @@ from pathlib import Path
 import msgspec
 
 from tests.durability.fleet import Fleet
-from tests.durability.samples import RULES
 from tests.support.kafka import ApacheKafka
 from tests.support.watch import PlainBroker, Program, Watch
 
@@ -28,6 +27,19 @@ LAG_S = 10.0
 #: Shorter runs are not judged by their slope.
 LEAST_JUDGED_S = 600.0
 _SAMPLES = 240
+#: Every detector looks at every message; one in thirty turns a case, as a bad day has it.
+RULES = """
+rules:
+  - {id: hot, kind: case, severity: high, title: Too hot, select: {metric: temperature},
+     detect: {threshold: {above: 100, hysteresis: 5}}}
+  - {id: odd, kind: opportunity, severity: low, title: Unlike itself, select: {metric: humidity},
+     detect: {ewma: {deviations: 50, window: 60s, samples: 30}}}
+  - {id: stuck, kind: case, severity: low, title: It does not move, select: {metric: pressure},
+     detect: {stuck: {over: 1h}}}
+  - {id: rising, kind: opportunity, severity: low, title: Rising fast, select: {metric: voltage},
+     detect: {rate: {rising: 900, per: 1s, window: 4s}}}
+  - {id: silent, kind: case, severity: high, title: Nothing heard, detect: {silence: {after: 300s}}}
+"""
 _WARM = 0.4
 
 
@@ -100,7 +112,9 @@ def soak(duration: float, rate: float, assets: int) -> Outcome:
             kafka.start(120)
             broker.start()
             (watch.directory / "rules.yaml").write_text(RULES)
-            settings = watch.settings(worker__session_timeout=10)
+            settings = watch.settings(
+                worker__session_timeout=10, worker__state_interval=5, worker__commit_interval=1
+            )
             watch.run("topics", "create", "--config", settings)
             programs = {
                 name: watch.start(name, "--config", settings, seconds=90) for name in ("bridge", "worker")

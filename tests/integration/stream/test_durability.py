@@ -22,7 +22,7 @@ SMALL = Plan(
 
 
 @pytest.mark.needs("mosquitto", "java", "maven")
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_the_books_balance_after_everything_was_killed_once(tmp_path: Path) -> None:
     good = run(SMALL, tmp_path)
     book = msgspec.json.decode((tmp_path / "ledger.json").read_bytes(), type=Book)

@@ -23,16 +23,17 @@ SMALL = 256
 _PLANS = 4096
 
 
-def zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+def zeros(shape: tuple[int, ...], dtype: np.dtype[Any], *, filled: bool = False) -> Array:
     """Rows of zeros; many of them lie in pages of their own.
 
     No such page is used before it is written to, and all go back to the system at once: the C library's heap
-    does neither.
+    does neither. What is about to be `filled` gets its pages at once, which is cheaper than one by one.
     """
     size = math.prod(shape) * dtype.itemsize
     if size < _PAGES:
         return np.zeros(shape, dtype)
-    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    pages = mmap.mmap(-1, size, flags=flags | mmap.MAP_POPULATE if filled else flags)
     return np.frombuffer(pages, dtype).reshape(shape)
 
 
@@ -47,7 +48,7 @@ def grown(array: Array, size: int) -> Array:
 
 def copied(rows: Array) -> Array:
     """The same rows in memory of their own, to be written to."""
-    own = zeros(rows.shape, rows.dtype)
+    own = zeros(rows.shape, rows.dtype, filled=True)
     own[:] = rows
     return own
 

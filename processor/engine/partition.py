@@ -214,7 +214,13 @@ class Engine:
 
     @classmethod
     def load(
-        cls, dump: bytes, rules: RuleSet, *, partition: int, limits: Limits | None = None, jit: bool = True
+        cls,
+        dump: bytes | memoryview,
+        rules: RuleSet,
+        *,
+        partition: int,
+        limits: Limits | None = None,
+        jit: bool = True,
     ) -> Self:
         """Continue from a dump; state survives for rules whose id and detector stayed the same.
 

@@ -125,7 +125,7 @@ def _bytes(array: Array) -> memoryview:
     return array.reshape(-1).view(np.uint8).data
 
 
-def restore(engine: Engine, data: bytes) -> None:
+def restore(engine: Engine, data: bytes | memoryview) -> None:
     """Fill a fresh engine from a dump.
 
     Raises:
@@ -176,7 +176,7 @@ def _take_over(engine: Engine, memory: _Memory) -> None:
     _restore_episodes(engine, memory, keep)
 
 
-def _read(engine: Engine, data: bytes) -> _Memory:
+def _read(engine: Engine, data: bytes | memoryview) -> _Memory:
     try:
         version = msgspec.msgpack.decode(data, type=_Head).version
     except msgspec.MsgspecError:
@@ -214,9 +214,9 @@ def _adopt(
     # The last shape is none: its place is -1.
     shapes = [*(index.intern(names) for names in memory.shapes), None]
     index.adopt(memory.keys, [shapes[at] for at in shape.tolist()], memory.names)
-    index.series = zeros((series_count,), index.series.dtype)
-    index.recent = zeros((series_count, *index.recent.shape[1:]), RECENT)
-    index.places = zeros((series_count,), index.places.dtype)
+    index.series = zeros((series_count,), index.series.dtype, filled=True)
+    index.recent = zeros((series_count, *index.recent.shape[1:]), RECENT, filled=True)
+    index.places = zeros((series_count,), index.places.dtype, filled=True)
     for bank, old in zip(index.banks, memory.banks, strict=True):
         layout = bank.layout
         if not layout.rows:

@@ -23,7 +23,7 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True):
     version: int
     offset: int
     rules: str
-    memory: bytes
+    memory: memoryview
 
 
 class _Head(msgspec.Struct, frozen=True, array_like=True):

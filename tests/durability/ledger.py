@@ -89,7 +89,7 @@ def read_side(kafka: Kafka, settings: Path) -> Side:
     for number, one in known.items():
         if one.snapshot is None or one.snapshot.offset != one.end:
             raise AssertionError(f"partition {number}: {one.snapshot and one.snapshot.offset} of {one.end}")
-        memory[number] = one.snapshot.memory
+        memory[number] = bytes(one.snapshot.memory)
     topics = found.topics
     return Side(
         read_all(kafka, topics.cases, timeout=_LONG), memory, read_all(kafka, topics.dead, timeout=_LONG)

@@ -272,4 +272,4 @@ def test_any_crash_between_the_steps_and_any_late_snapshot_of_a_frozen_owner_cha
     assert len(letters) == sum(record.value == b"garbage" for record in RECORDS)
     known = recall(partition.settings.kafka, topics, [0])[0]
     assert known.snapshot is not None
-    assert (known.snapshot.offset, known.snapshot.memory) == (len(RECORDS), memory)
+    assert (known.snapshot.offset, bytes(known.snapshot.memory)) == (len(RECORDS), memory)

@@ -44,6 +44,7 @@ def jars() -> Path:
                 "mvn",
                 "-q",
                 "-B",
+                "-Dstyle.color=never",
                 "-f",
                 _DEPLOY / "pom.xml",
                 _COPY,

@@ -52,7 +52,7 @@ def run_faust(bootstrap: str, topic: str, total: int, skip: int) -> None:
         consumer_auto_offset_reset="earliest", topic_allow_declare=False, topic_disable_leader=True,
         datadir=tempfile.mkdtemp(prefix="faust-"),
     )  # fmt: skip
-    decode, means, done, began = msgspec.json.Decoder(Event).decode, dict[bytes, float](), 0, (0.0, 0.0)
+    decode, means, done, began = msgspec.json.Decoder(Event).decode, dict[bytes, float](), 0, 0.0
 
     @app.agent(
         app.topic(topic, key_serializer="raw", value_serializer="raw", value_type=bytes, key_type=bytes)
@@ -65,10 +65,9 @@ def run_faust(bootstrap: str, topic: str, total: int, skip: int) -> None:
             means[key] = mean + 0.05 * (v - mean)
             done += 1
             if done == skip:
-                began = time.process_time(), time.monotonic()
+                began = time.process_time()
             elif done == total:
-                cpu, wall = time.process_time() - began[0], time.monotonic() - began[1]
-                print(cpu / (total - skip) * 1e6, wall / (total - skip) * 1e6, flush=True)
+                print((time.process_time() - began) / (total - skip) * 1e6, flush=True)
                 os._exit(0)
 
     faust.Worker(app, loglevel="ERROR").execute_from_commandline()

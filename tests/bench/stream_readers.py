@@ -70,7 +70,7 @@ def run_faust(bootstrap: str, topic: str, total: int, skip: int) -> None:
                 print((time.process_time() - began) / (total - skip) * 1e6, flush=True)
                 os._exit(0)
 
-    faust.Worker(app, loglevel="ERROR").execute_from_commandline()
+    faust.Worker(app, loglevel="ERROR", quiet=True, redirect_stdouts=False).execute_from_commandline()
 
 
 if __name__ == "__main__":

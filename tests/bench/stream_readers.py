@@ -67,7 +67,8 @@ def run_faust(bootstrap: str, topic: str, total: int, skip: int) -> None:
             if done == skip:
                 began = time.process_time()
             elif done == total:
-                print((time.process_time() - began) / (total - skip) * 1e6, flush=True)
+                # Faust has hidden the cursor on this line.
+                print(f"\n{(time.process_time() - began) / (total - skip) * 1e6}", flush=True)
                 os._exit(0)
 
     faust.Worker(app, loglevel="ERROR", quiet=True, redirect_stdouts=False).execute_from_commandline()

@@ -47,7 +47,7 @@ def test_sighup_judges_a_thousand_sessions_for_less_than_they_cost_to_connect(
         assert judging < connecting / 2, f"{judging:.3f} s of CPU against {connecting:.3f}"
 
 
-def test_python_is_asked_once_a_second_however_fast_the_loop_turns(files: Files, mint: TokenMint) -> None:
+def test_python_is_asked_four_times_a_second_however_fast_the_loop_turns(files: Files, mint: TokenMint) -> None:
     ticks = files.folder / "ticks"
     keys = files.folder / "keys.json"
     keys.write_text(json.dumps(mint.jwks()))
@@ -73,7 +73,7 @@ def test_python_is_asked_once_a_second_however_fast_the_loop_turns(files: Files,
             client.send(messages)
             client.ping()
         asked, seconds = len(ticks.read_bytes()) - before, time.monotonic() - began
-    assert 1 <= asked <= seconds + 1
+    assert 1 <= asked <= 4 * seconds + 1
 
 
 def test_a_flood_of_the_largest_passwords_leaves_another_client_its_answers(gated: Gated) -> None:

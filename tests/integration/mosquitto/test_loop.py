@@ -47,7 +47,9 @@ def test_sighup_judges_a_thousand_sessions_for_less_than_they_cost_to_connect(
         assert judging < connecting / 2, f"{judging:.3f} s of CPU against {connecting:.3f}"
 
 
-def test_python_is_asked_four_times_a_second_however_fast_the_loop_turns(files: Files, mint: TokenMint) -> None:
+def test_python_is_asked_four_times_a_second_however_fast_the_loop_turns(
+    files: Files, mint: TokenMint
+) -> None:
     ticks = files.folder / "ticks"
     keys = files.folder / "keys.json"
     keys.write_text(json.dumps(mint.jwks()))

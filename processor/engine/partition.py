@@ -8,6 +8,9 @@ The straight line of a run of records::
 A heartbeat ends the run before it, then moves the partition's clock: what waited long enough is judged,
 timers settle, and the detectors that no sample wakes have their turn. Cutting the records into other runs
 changes neither events nor counts.
+
+Long, because the whole of a run stands here in the order in which it happens; how each step is done
+stands elsewhere (codec, order, bank, casebook, snapshot).
 """
 
 from array import array

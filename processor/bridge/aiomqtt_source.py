@@ -23,6 +23,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from processor.bridge.heartbeat import taken_over
+from processor.bridge.reconnect import REFUSALS, SESSION_TAKEN_OVER, keep_connected
 from processor.bridge.source import Delivery, OnBatch, Token
 from processor.errors import StreamError
 from processor.metrics import BridgeMetrics
@@ -30,11 +31,6 @@ from processor.settings import MqttSettings
 from processor.settings.trust import make_context
 
 _LOG = logging.getLogger(__name__)
-_SESSION_TAKEN_OVER = 0x8E
-_FIRST_BACKOFF = 0.3
-_LONGEST_BACKOFF = 5.0
-#: CONNACK reasons that no retry mends (MQTT 5, 3.2.2.2): say so and stop.
-_REFUSALS = frozenset({0x81, 0x82, 0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C, 0x90, 0x95, 0x9D})
 
 
 def check_names() -> None:
@@ -93,18 +89,8 @@ class AiomqttSource:
     async def run(self, on_batch: OnBatch) -> None:
         """Connect, subscribe and hand over until `close`; see `Source.run`."""
         self._on_batch = on_batch
-        backoff = _FIRST_BACKOFF
-        while not self._closing.is_set():
-            started = self._loop.time()
-            try:
-                await self._session()
-            except aiomqtt.MqttError as error:
-                self._judge(error)
-                _LOG.warning("MQTT %s:%d: %s; connecting again", self._mqtt.host, self._mqtt.port, error)
-            if self._loop.time() - started > _LONGEST_BACKOFF:
-                backoff = _FIRST_BACKOFF
-            await self._pause(backoff * (0.5 + self._jitter.random()))
-            backoff = min(backoff * 2, _LONGEST_BACKOFF)
+        where = f"{self._mqtt.host}:{self._mqtt.port}"
+        await keep_connected(self._session, self._closing, where=where, jitter=self._jitter)
 
     def ack(self, tokens: Sequence[Token]) -> None:
         """Write the PUBACKs of this connection; see `Source.ack`."""
@@ -139,7 +125,19 @@ class AiomqttSource:
         self._closing.set()
 
     async def _session(self) -> None:
-        """One connection, from connect to its end."""
+        """One connection, from connect to its end.
+
+        Raises:
+            OSError: it could not be made, or ended badly.
+            StreamError: the broker refuses us, or another client has taken our session.
+        """
+        try:
+            await self._connection()
+        except aiomqtt.MqttError as error:
+            self._judge(error)
+            raise ConnectionError(str(error)) from None
+
+    async def _connection(self) -> None:
         client = self._new_client()
         self._epoch += 1
         self._batch.clear()
@@ -261,19 +259,13 @@ class AiomqttSource:
 
     def _judge(self, error: aiomqtt.MqttError) -> None:
         """Raise for the ends that connecting again would only repeat."""
-        if self._reason == _SESSION_TAKEN_OVER:
+        if self._reason == SESSION_TAKEN_OVER:
             raise StreamError(taken_over(self._mqtt.client_id)) from None
         code = getattr(error, "rc", None)
-        if isinstance(error, MqttConnectError) and getattr(code, "value", code) in _REFUSALS:
+        if isinstance(error, MqttConnectError) and getattr(code, "value", code) in REFUSALS:
             raise StreamError(
                 f"the broker refuses the bridge ({error}): check mqtt.username, its password and its ACL"
             ) from None
-
-    async def _pause(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self._closing.wait(), seconds)
-        except TimeoutError:
-            return
 
     def _tls(self) -> ssl.SSLContext | None:
         mqtt = self._mqtt

@@ -10,6 +10,7 @@ import mqtt5
 
 from processor.bridge.heartbeat import taken_over
 from processor.bridge.link import Link
+from processor.bridge.reconnect import REFUSALS, SESSION_TAKEN_OVER, keep_connected
 from processor.bridge.source import Delivery, OnBatch, Token
 from processor.errors import StreamError
 from processor.metrics import BridgeMetrics
@@ -17,13 +18,8 @@ from processor.settings import MqttSettings
 from processor.settings.trust import make_context
 
 _LOG = logging.getLogger(__name__)
-_SESSION_TAKEN_OVER = 0x8E
-_FIRST_BACKOFF = 0.3
-_LONGEST_BACKOFF = 5.0
 _LONGEST_GOODBYE = 2.0
 _FAILURE = 0x80
-#: CONNACK reasons that no retry mends (MQTT 5, 3.2.2.2): say so and stop.
-_REFUSALS = frozenset({0x81, 0x82, 0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C, 0x90, 0x95, 0x9D})
 
 
 class CodecSource:
@@ -54,19 +50,8 @@ class CodecSource:
     async def run(self, on_batch: OnBatch) -> None:
         """Connect, subscribe and hand over until `close`; see `Source.run`."""
         self._on_batch = on_batch
-        loop = asyncio.get_running_loop()
-        backoff = _FIRST_BACKOFF
-        while not self._closing.is_set():
-            started = loop.time()
-            try:
-                await self._session()
-            except (OSError, TimeoutError) as error:
-                why = str(error) or "no answer in time"
-                _LOG.warning("MQTT %s:%d: %s; connecting again", self._mqtt.host, self._mqtt.port, why)
-            if loop.time() - started > _LONGEST_BACKOFF:
-                backoff = _FIRST_BACKOFF
-            await self._pause(backoff * (0.5 + self._jitter.random()))
-            backoff = min(backoff * 2, _LONGEST_BACKOFF)
+        where = f"{self._mqtt.host}:{self._mqtt.port}"
+        await keep_connected(self._session, self._closing, where=where, jitter=self._jitter)
 
     def ack(self, tokens: Sequence[Token]) -> None:
         """Write the PUBACKs of this connection in one piece; see `Source.ack`."""
@@ -141,7 +126,7 @@ class CodecSource:
                 self._failed.result()
             if link.ended.done():
                 link.ended.result()
-                if link.reason == _SESSION_TAKEN_OVER:
+                if link.reason == SESSION_TAKEN_OVER:
                     raise StreamError(taken_over(mqtt.client_id))
                 raise ConnectionResetError(
                     "the broker closed the connection"
@@ -197,7 +182,7 @@ class CodecSource:
 
     def _judge(self, connack: mqtt5.ConnAckPacket) -> None:
         code = int(connack.reason_code)
-        if code in _REFUSALS:
+        if code in REFUSALS:
             raise StreamError(
                 f"the broker refuses the bridge ({_name(connack.reason_code)}): check mqtt.username, "
                 "its password and its ACL"
@@ -219,13 +204,6 @@ class CodecSource:
         except Exception as error:  # noqa: BLE001 - a fault of ours ends the bridge: no silent stall
             if not self._failed.done():
                 self._failed.set_exception(error)
-
-    async def _pause(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._closing.wait()
-        except TimeoutError:
-            return
 
 
 def _name(code: object) -> str:

@@ -60,12 +60,13 @@ class Stage:
         self.connections = 0
         self.heard: list[Delivery] = []
         self.metrics = BridgeMetrics()
+        self.source: CodecSource | None = None
 
     async def play(self, done: Callable[["Stage"], bool], **settings: object) -> CodecSource:
         server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         mqtt = MqttSettings(port=port, connect_timeout=1.0, **settings)  # type: ignore[arg-type] # a test's own
-        source = CodecSource(mqtt, self.metrics)
+        source = self.source = CodecSource(mqtt, self.metrics)
         running = asyncio.create_task(source.run(self._take))
         try:
             async with asyncio.timeout(20):
@@ -183,6 +184,32 @@ def test_a_broker_that_overruns_its_window_is_not_read_until_acknowledged() -> N
 
     # One read's worth above the bound at most: asyncio reads 256 KiB at once.
     assert 50 <= asyncio.run(watch()) < 50 + 300
+
+
+def test_the_last_acknowledgements_reach_a_broker_whose_messages_were_not_read() -> None:
+    heard: list[mqtt5.Packet] = []
+
+    async def flood(peer: Peer) -> None:
+        await peer.greet()
+        for packet_id in range(1, 60_000):
+            peer.writer.write(message(packet_id, 1000))
+        # Busy for a moment: what the source says last waits unread.
+        await asyncio.sleep(0.3)
+        while not heard or not isinstance(heard[-1], mqtt5.DisconnectPacket):
+            heard.append(await peer.read())
+
+    stage = Stage(flood)
+
+    def acknowledged(stage: Stage) -> bool:
+        if len(stage.heard) < 50:
+            return False
+        assert stage.source is not None
+        stage.source.ack([delivery.token for delivery in stage.heard[:3] if delivery.token is not None])
+        return True
+
+    asyncio.run(stage.play(acknowledged, receive_maximum=50))
+    assert [packet.packet_id for packet in heard if isinstance(packet, mqtt5.PubAckPacket)] == [1, 2, 3]
+    assert isinstance(heard[-1], mqtt5.DisconnectPacket)
 
 
 def test_a_refused_subscription_ends_the_source_and_names_the_filters() -> None:

@@ -1,12 +1,16 @@
 """The commands as people run them: real processes, real files, a real key endpoint."""
 
+import array
+import fcntl
 import json
 import os
 import signal
 import stat
 import subprocess
 import sys
+import termios
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -153,6 +157,13 @@ def test_arguments_that_are_no_text_are_refused_in_one_line(
     assert b"Traceback" not in done.stderr
 
 
+def unread(descriptor: int) -> int:
+    """How many bytes of a pipe nobody has read yet."""
+    count = array.array("i", [0])
+    fcntl.ioctl(descriptor, termios.FIONREAD, count)
+    return count[0]
+
+
 def test_a_person_may_stop_a_command_without_a_traceback(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -161,7 +172,11 @@ def test_a_person_may_stop_a_command_without_a_traceback(
     ended = threading.Event()
 
     def interrupt() -> None:
-        with pipe.open("wb"):  # opens once the command reads
+        with pipe.open("wb", buffering=0) as end:  # opens once the command does
+            end.write(b"a")
+            until = time.monotonic() + 60
+            while unread(end.fileno()) and time.monotonic() < until:  # then it waits for more
+                time.sleep(0.01)
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
             ended.wait(60)
 

@@ -70,12 +70,15 @@ class Terms(msgspec.Struct, frozen=True, gc=False):
         kid: name of the issuer's key that signed.
         rights: the compiled topic templates.
         validity: seconds from ``iat``, else ``nbf``, to `Grant.expires`; None when the token has neither.
+        respelled: SHA-256 of the token's other spelling where its signature has two (ES256), whose
+            terms are its own; nothing where it has one.
     """
 
     issuer: str
     kid: str
     rights: TopicRights
     validity: float | None = None
+    respelled: bytes = b""
 
 
 class Grant(msgspec.Struct, frozen=True, gc=False):

@@ -3,7 +3,8 @@
 A file of JSON lines, one revocation each, for people and programs alike; lines that are empty or
 begin with ``#`` mean nothing::
 
-    {"token": "3a5f…"}                       SHA-256 of the token in hex, all 64 digits or the first 16
+    {"token": "3a5f…"}                       SHA-256 of the token in hex, all 64 digits or the first 16;
+                                             of an ES256 token, that of either of its two spellings
     {"asset": "02iAB00000CdEfG"}             every token of the asset, in either form of its id
     {"device": "0a1b…", "issuer": "https://…"}   every token of the device; the issuer may be left out
     {"kid": "Assets", "issuer": "https://…"}     every token signed by that key
@@ -88,7 +89,12 @@ class Revocations(msgspec.Struct, frozen=True):
             return None
         terms = grant.terms
         issuer, asset_id, digest = terms.issuer, grant.asset_id, grant.digest
-        if digest in self.tokens or (self.prefixes and digest[: _SHORT // 2] in self.prefixes):
+        other = terms.respelled
+        if (
+            digest in self.tokens
+            or (self.prefixes and digest[: _SHORT // 2] in self.prefixes)
+            or (other and (other in self.tokens or other[: _SHORT // 2] in self.prefixes))
+        ):
             return "the token is revoked"
         if asset_id in self.assets:
             return "the asset is revoked"

@@ -5,6 +5,7 @@ since, is judged elsewhere.
 """
 
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Protocol
 
 from authplugin.errors import Reason, Refused
@@ -13,6 +14,7 @@ from authplugin.jose.compact import parse_header, split
 from authplugin.jose.key import VerifyingKey
 from authplugin.jose.possession import CERTIFICATE, KEY, confirmation
 from authplugin.jose.profile import check_required, read_attributes
+from authplugin.jose.respelling import respell
 from authplugin.jose.usual import read_usual
 from authplugin.jose.verify import verify_signature
 from authplugin.model import Grant, Terms, TopicRights
@@ -116,7 +118,12 @@ def verify(
     if issuer.max_age is not None and issued is not None:
         # Whoever keeps the grant, in memory or as a session, keeps it no longer than that.
         expires = min(expires, issued + issuer.max_age)
-    terms = _share(issuer.issuer, header.kid, rights, None if issued is None else expires - issued)
+    validity = None if issued is None else expires - issued
+    if header.alg == "ES256":
+        other = sha256(respell(compact)).digest()
+        terms = Terms(issuer.issuer, header.kid, rights, validity, other)
+    else:
+        terms = _share(issuer.issuer, header.kid, rights, validity)
     # check_claims has seen to it that both ids are there.
     return Grant(asset_id, str(claims.did), expires, digest, bound, terms)
 

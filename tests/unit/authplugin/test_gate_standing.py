@@ -1,10 +1,17 @@
+import hashlib
+
+import pytest
+
 from authplugin.errors import Reason
 from authplugin.explanation import Check
+from authplugin.jose.compact import split
 from authplugin.jose.identity import IdForm
+from authplugin.jose.respelling import respell
 from authplugin.model import Allow, Deny
 from authplugin.provisioned import parse_provisioned
 from authplugin.revocation import NONE, Revocations, parse_revocations
 from tests.support.gates import AID, CONFIG, DID, SHORT, Bench, refused
+from tests.support.mints import mint
 
 ISSUER = "https://acme.my.site.com"
 PROVISIONED = CONFIG.replace(
@@ -18,6 +25,9 @@ def revocations(*lines: str) -> Revocations:
 
 ASSET = revocations(f'{{"asset":"{SHORT}"}}')
 OTHER = revocations('{"asset":"02iAB00000XdEfG"}')
+
+
+ES256 = CONFIG.replace("[[service_accounts]]", 'algorithms = ["ES256"]\n[[service_accounts]]')
 
 
 def failed(checks: list[Check]) -> Check:
@@ -83,6 +93,31 @@ def test_a_revoked_live_session_goes_at_the_next_turn_and_nobody_elses() -> None
     assert [(kick.session.client_id, kick.reason) for kick in bench.gate.due()] == [(AID, "revoked")]
     bench.gate.close_session(AID, 1)
     assert [(session.client_id, reason) for session, reason in bench.witness.ended] == [(AID, "revoked")]
+
+
+@pytest.mark.parametrize("length", [64, 16])
+def test_a_revoked_es256_token_is_revoked_in_both_spellings_of_its_signature(length: int) -> None:
+    bench = Bench(ES256, mints=(mint("ES256"),))
+    tokens = [bench.mint.mint()]
+    tokens.append(respell(split(tokens[0])))
+    for token in tokens:
+        decision = bench.connect(token)
+        assert isinstance(decision, Allow)
+        bench.gate.open_session(AID, 1, decision.grant)
+        for named in tokens:
+            digest = hashlib.sha256(named).hexdigest()[:length]
+            assert bench.gate.revoke(revocations(f'{{"token":"{digest}"}}')) == 1
+            assert [refused(bench.connect(one)) for one in tokens] == ["revoked", "revoked"]
+            bench.verdicts.clear()
+            assert [refused(bench.connect(one)) for one in tokens] == ["revoked", "revoked"]
+            bench.gate.revoke(NONE)
+        bench.gate.close_session(AID, 1)
+    bench.gate.revoke(revocations(f'{{"token":"{hashlib.sha256(b"other").hexdigest()}"}}'))
+    assert isinstance(bench.connect(tokens[1]), Allow)
+
+
+def test_tokens_with_one_spelling_carry_nothing_for_another() -> None:
+    assert Bench().grant().terms.respelled == b""
 
 
 def test_a_broker_that_asks_again_hears_that_a_session_is_revoked() -> None:

@@ -1,17 +1,16 @@
-"""A partition's memory as bytes, and back: versioned, tied to rules by id and detector, never by place."""
+"""A partition's memory as bytes, and back: tied to rules by id and detector, never by place."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import numpy as np
 
 from processor.cases.casebook import Condition
-from processor.cases.episode import Episode
 from processor.detect.detector import Target
 from processor.engine.bank import SMALL, Array, Bank, copied, zeros
 from processor.engine.index import BLOCK, RECENT
+from processor.engine.memory import VERSION, BankMemory, Memory, decode, describe_damage, encode
 from processor.engine.order import POOL
 from processor.errors import StreamError
 from processor.model import Counts
@@ -22,55 +21,6 @@ if TYPE_CHECKING:
 
 #: What was taken in once is taken over, whatever the bound is now.
 _UNBOUNDED = 1 << 31
-#: Version of the format; raised with every change that older code cannot read.
-VERSION = 3
-
-
-class _Bank(msgspec.Struct, frozen=True):
-    """Rows of a detector: state and flag each, with their rule (a place in `rules`)."""
-
-    detector: str
-    state: list[tuple[str, str]]
-    rules: list[str]
-    rows: memoryview
-    flags: memoryview
-    rule: memoryview
-    #: Rows a series, one number a series.
-    counts: memoryview
-
-
-class _Memory(msgspec.Struct, frozen=True):
-    """Columns are the bytes of arrays, see `processor.engine.index` and `processor.engine.order`."""
-
-    version: int
-    partition: int
-    rules: str
-    rule_ids: list[str]
-    evidence: int
-    clock: dict[str, Any]
-    counts: tuple[int, ...]
-    keys: list[bytes]
-    shapes: list[tuple[str, ...]]
-    #: Each asset's shape, -1 for none.
-    shape: memoryview
-    names: list[tuple[Target, str]]
-    blocks: memoryview
-    assets: memoryview
-    samples: memoryview
-    recent: memoryview
-    places: memoryview
-    pool: memoryview
-    units: dict[int, str]
-    banks: list[_Bank]
-    episodes: list[tuple[int, int, Episode]]
-
-
-_ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(_Memory)
-
-
-class _Head(msgspec.Struct, frozen=True):
-    version: int
 
 
 def dump(engine: Engine) -> bytes:
@@ -83,8 +33,8 @@ def dump(engine: Engine) -> bytes:
     rows["head"], rows["held"] = -1, 0
     episodes = [(at.series, at.rule, episode) for at, episode in sorted(engine.casebook.episodes.items())]
     shape = [-1 if each is None else shapes.setdefault(each.names, len(shapes)) for each in index.shape]
-    return _ENCODER.encode(
-        _Memory(
+    return encode(
+        Memory(
             version=VERSION,
             partition=engine.partition,
             rules=engine.rules.hash,
@@ -104,7 +54,7 @@ def dump(engine: Engine) -> bytes:
             pool=_bytes(engine.waiting),
             units=index.units,
             banks=[
-                _Bank(
+                BankMemory(
                     detector=bank.kernel.detector.name,
                     state=_describe(bank.kernel.detector.state),
                     rules=[rule.id for _, rule in bank.rules],
@@ -131,21 +81,14 @@ def restore(engine: Engine, data: bytes | memoryview) -> None:
     Raises:
         StreamError: the dump is not one, is of another partition, or of a format this version cannot read.
     """
-    memory = _read(engine, data)
+    memory = decode(data, engine.partition)
     try:
         _take_over(engine, memory)
     except (ValueError, LookupError, TypeError) as error:
-        raise StreamError(_damaged(engine, error)) from None
+        raise StreamError(describe_damage(engine.partition, error)) from None
 
 
-def _damaged(engine: Engine, error: Exception) -> str:
-    return (
-        f"the state of partition {engine.partition} is damaged ({error}): write a tombstone for its key in "
-        "the state topic to start it from its committed offset with an empty memory"
-    )
-
-
-def _take_over(engine: Engine, memory: _Memory) -> None:
+def _take_over(engine: Engine, memory: Memory) -> None:
     index = engine.index
     assets = np.frombuffer(memory.assets, index.assets.dtype)
     blocks = np.frombuffer(memory.blocks, BLOCK)
@@ -176,37 +119,18 @@ def _take_over(engine: Engine, memory: _Memory) -> None:
     _restore_episodes(engine, memory, keep)
 
 
-def _read(engine: Engine, data: bytes | memoryview) -> _Memory:
-    try:
-        version = msgspec.msgpack.decode(data, type=_Head).version
-    except msgspec.MsgspecError:
-        raise StreamError(_damaged(engine, ValueError("not a dump of this program"))) from None
-    if version != VERSION:
-        raise StreamError(
-            f"the state of partition {engine.partition} has format {version}, this version reads {VERSION}: "
-            "run the version that wrote it"
-        )
-    try:
-        memory = _DECODER.decode(data)
-    except msgspec.MsgspecError as error:
-        raise StreamError(_damaged(engine, error)) from None
-    if memory.partition != engine.partition:
-        raise StreamError(f"the state is of partition {memory.partition}, not of {engine.partition}")
-    return memory
-
-
 def _describe(dtype: np.dtype[Any]) -> list[tuple[str, str]]:
     return [(name, dtype[name].str) for name in dtype.names or ()]
 
 
-def _same_rules(index: Index, memory: _Memory) -> bool:
+def _same_rules(index: Index, memory: Memory) -> bool:
     """Whether each bank of now has its rows in the dump, in the same order."""
     now = [(bank.kernel.detector.name, [rule.id for _, rule in bank.rules]) for bank in index.banks]
     return now == [(bank.detector, bank.rules) for bank in memory.banks]
 
 
 def _adopt(
-    index: Index, memory: _Memory, assets: Array, blocks: Array, shape: Array, series_count: int
+    index: Index, memory: Memory, assets: Array, blocks: Array, shape: Array, series_count: int
 ) -> None:
     """The same rules: every row is where it was."""
     index.assets, index.blocks = copied(assets), copied(blocks)
@@ -233,7 +157,7 @@ def _adopt(
 
 
 def _rebuild(
-    index: Index, memory: _Memory, assets: Array, blocks: Array, shape: Array, series_count: int
+    index: Index, memory: Memory, assets: Array, blocks: Array, shape: Array, series_count: int
 ) -> Array:
     """Assets and series under the rules of now, made in their old order; old series numbers → new ones."""
     for key, row in zip(memory.keys, assets, strict=True):
@@ -254,7 +178,7 @@ def _rebuild(
     return keep
 
 
-def _restore_banks(index: Index, memory: _Memory, keep: Array) -> None:
+def _restore_banks(index: Index, memory: Memory, keep: Array) -> None:
     """State of the rows whose rule and detector are still there."""
     now = {bank.kernel.detector.name: bank for bank in index.banks}
     for old in memory.banks:
@@ -280,7 +204,7 @@ def _places(index: Index, bank: Bank) -> list[tuple[int, str]]:
     return [(series, ids[rule]) for series, rule in rows]
 
 
-def _restore_episodes(engine: Engine, memory: _Memory, keep: Array) -> None:
+def _restore_episodes(engine: Engine, memory: Memory, keep: Array) -> None:
     """Episodes of rules that still look at their series with the same detector; the others are forgotten."""
     if not memory.episodes:
         return

@@ -1,0 +1,96 @@
+"""What a dump of a partition's memory is made of, and its bytes: versioned before anything else is read."""
+
+from typing import Any
+
+import msgspec
+
+from processor.cases.episode import Episode
+from processor.detect.detector import Target
+from processor.errors import StreamError
+
+#: Version of the format; raised with every change that older code cannot read.
+VERSION = 3
+
+
+class BankMemory(msgspec.Struct, frozen=True):
+    """Rows of a detector: state and flag each, with their rule (a place in `rules`)."""
+
+    detector: str
+    state: list[tuple[str, str]]
+    rules: list[str]
+    rows: memoryview
+    flags: memoryview
+    rule: memoryview
+    #: Rows a series, one number a series.
+    counts: memoryview
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """Columns are the bytes of arrays, see `processor.engine.index` and `processor.engine.order`."""
+
+    version: int
+    partition: int
+    rules: str
+    rule_ids: list[str]
+    evidence: int
+    clock: dict[str, Any]
+    counts: tuple[int, ...]
+    keys: list[bytes]
+    shapes: list[tuple[str, ...]]
+    #: Each asset's shape, -1 for none.
+    shape: memoryview
+    names: list[tuple[Target, str]]
+    blocks: memoryview
+    assets: memoryview
+    samples: memoryview
+    recent: memoryview
+    places: memoryview
+    pool: memoryview
+    units: dict[int, str]
+    banks: list[BankMemory]
+    episodes: list[tuple[int, int, Episode]]
+
+
+class _Head(msgspec.Struct, frozen=True):
+    version: int
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(Memory)
+
+
+def encode(memory: Memory) -> bytes:
+    """The bytes of a dump."""
+    return _ENCODER.encode(memory)
+
+
+def decode(data: bytes | memoryview, partition: int) -> Memory:
+    """The dump of a partition; its columns are read in place.
+
+    Raises:
+        StreamError: the bytes are no dump, one of another partition, or of a format this version cannot read.
+    """
+    try:
+        version = msgspec.msgpack.decode(data, type=_Head).version
+    except msgspec.MsgspecError:
+        raise StreamError(describe_damage(partition, ValueError("not a dump of this program"))) from None
+    if version != VERSION:
+        raise StreamError(
+            f"the state of partition {partition} has format {version}, this version reads {VERSION}: "
+            "run the version that wrote it"
+        )
+    try:
+        memory = _DECODER.decode(data)
+    except msgspec.MsgspecError as error:
+        raise StreamError(describe_damage(partition, error)) from None
+    if memory.partition != partition:
+        raise StreamError(f"the state is of partition {memory.partition}, not of {partition}")
+    return memory
+
+
+def describe_damage(partition: int, error: Exception) -> str:
+    """What is wrong with a dump, and what to do."""
+    return (
+        f"the state of partition {partition} is damaged ({error}): write a tombstone for its key in "
+        "the state topic to start it from its committed offset with an empty memory"
+    )

@@ -4,7 +4,6 @@ Reading takes snapshots. What changes the gate is handed to the door's thread, w
 next turn; revocations are written to their file first, so that they outlive the process.
 """
 
-import contextlib
 import threading
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -23,6 +22,8 @@ from authplugin.keys.cache import KeyCache, KeyState
 from authplugin.revocation import (
     Entry,
     add_entry,
+    check_not_blank,
+    entry_key,
     parse_revocations,
     remove_entry,
     write_entry,
@@ -34,6 +35,8 @@ DOOR_SECONDS = 4.0
 """How long the door's thread may take for its next turn."""
 
 MOST_SESSIONS = 1_000
+
+_FORCE = " (--force, in HTTP ?force=1, revokes it all the same)"
 
 T = TypeVar("T")
 
@@ -130,11 +133,45 @@ class Administration:
 
     def _revoke(self, request: Request) -> object:
         entry = _decode(request, Entry)
+        if "force" not in request.query:
+            self._check_known(entry)
         live = self._sessions.snapshot()
         self._write(lambda text: add_entry(text, entry))
         compiled = parse_revocations(write_entry(entry), "request")
         named = [session for session in live if compiled.find(session.grant) is not None]
-        return {"revoked": 1, "sessions": len(named)}
+        return {"revoked": 1, "sessions": len(named), "note": self._note(entry)}
+
+    def _check_known(self, entry: Entry) -> None:
+        """Check that an entry can mean a token that would be let in: with a slip in it, it revokes nothing.
+
+        Raises:
+            AdminError: it cannot.
+        """
+        try:
+            entry_key(entry)
+        except ValueError as error:
+            raise AdminError(HTTPStatus.BAD_REQUEST, str(error)) from None
+        issuers = self._gate.policy.issuers
+        if entry.issuer is not None and entry.issuer not in issuers:
+            found = f"issuer: found one that is not configured, expected one of {', '.join(issuers)}"
+            raise AdminError(HTTPStatus.BAD_REQUEST, f"nothing is revoked: {found}{_FORCE}")
+        if entry.asset is None:
+            return
+        try:
+            self._forms(entry.asset)
+        except AdminError as error:
+            raise AdminError(error.status, f"nothing is revoked: {error}{_FORCE}") from None
+
+    def _note(self, entry: Entry) -> str | None:
+        """What is odd about an entry that is in force; None when nothing is."""
+        if entry.kid is None or any(
+            entry.kid == key.kid
+            for state in self._keys.states()
+            if state.issuer == entry.issuer
+            for key in state.keys
+        ):
+            return None
+        return "the gate holds no such key of the issuer now: `authplugin keys` shows those it does"
 
     def _unrevoke(self, request: Request) -> object:
         entry = _decode(request, Entry)
@@ -166,12 +203,14 @@ class Administration:
 
     def _forms(self, asset_id: str) -> frozenset[str]:
         """The asset's id as grants have it, whichever issuer speaks for it."""
-        forms = set()
+        forms, why = set(), "is of no issuer"
         for issuer in self._gate.policy.issuers.values():
-            with contextlib.suppress(ValueError):  # no id of that issuer's form
+            try:
                 forms.add(canonical_asset_id(asset_id, issuer.id_form))
+            except ValueError as error:
+                why = str(error)
         if not forms:
-            raise AdminError(HTTPStatus.BAD_REQUEST, "asset: no asset id of any configured issuer")
+            raise AdminError(HTTPStatus.BAD_REQUEST, f"asset: found what {why}, expected an asset's id")
         return frozenset(forms)
 
     def _write(self, change: Callable[[bytes], bytes]) -> None:
@@ -217,7 +256,9 @@ def _rewrite(path: Path, change: Callable[[bytes], bytes]) -> None:
         AdminError: it is as it was.
     """
     try:
-        text = change(path.read_bytes())
+        before = path.read_bytes()
+        check_not_blank(before, str(path))  # adding to it would take all back that it lost
+        text = change(before)
         parse_revocations(text, str(path))
         replace_file(path, text)
     except OSError as error:

@@ -1,7 +1,7 @@
 """Revocations: which tokens are refused although their signature holds and their time has not come.
 
 A file of JSON lines, one revocation each, for people and programs alike; lines that are empty or
-begin with ``#`` mean nothing::
+begin with ``#`` revoke nothing::
 
     {"token": "3a5f…"}                       SHA-256 of the token in hex, all 64 digits or the first 16;
                                              of an ES256 token, that of either of its two spellings
@@ -12,7 +12,8 @@ begin with ``#`` mean nothing::
     {"issued_before": "2026-01-31T12:00:00Z"}    every token issued before then (or epoch seconds)
 
 ``issued_before`` beside an ``asset`` or an ``issuer`` names only their older tokens; any line may
-have a ``note`` for people. Parsing is all that costs: what comes out is frozen sets.
+have a ``note`` for people. A file that is blank is refused, for that is what a copy or a full disk leaves
+of one: a comment says that nothing is revoked. Parsing is all that costs: what comes out is frozen sets.
 """
 
 import math
@@ -28,6 +29,9 @@ from authplugin.model import Grant
 
 MAX_BYTES = 64 * 1024 * 1024
 """Largest file that is read: a million revoked tokens, with notes."""
+
+NOTHING = b"# nothing is revoked\n"
+"""What an intentionally empty file says."""
 
 _MAX_MISTAKES = 20
 _FULL, _SHORT = 64, 16
@@ -127,8 +131,9 @@ def parse_revocations(text: bytes, name: str) -> Revocations:
         name: the file's name, for mistakes.
 
     Raises:
-        ConfigurationErrors: the first mistakes, each with its line.
+        ConfigurationErrors: the first mistakes, each with its line; or that it is blank.
     """
+    check_not_blank(text, name)
     sets: dict[str, set[Key]] = {}
     ends: dict[Key, float] = {}
     mistakes: list[ConfigurationError] = []
@@ -158,6 +163,26 @@ def parse_revocations(text: bytes, name: str) -> Revocations:
     if mistakes:
         raise ConfigurationErrors(mistakes)
     return _compile(count, sets, ends)
+
+
+def check_not_blank(text: bytes, name: str) -> None:
+    """Check that a file says something, if only that nothing is revoked.
+
+    Raises:
+        ConfigurationErrors: it says nothing, as one that was emptied by mistake does.
+    """
+    if not text or text.isspace():
+        raise ConfigurationErrors(
+            [
+                ConfigurationError(
+                    file=name,
+                    line=None,
+                    key="the file",
+                    found="nothing in it",
+                    expected=f"revocations, or the comment that there are none: {NOTHING.decode().strip()}",
+                )
+            ]
+        )
 
 
 def parse_entry(line: bytes) -> Entry:
@@ -227,7 +252,7 @@ def add_entry(text: bytes, entry: Entry) -> bytes:
 
 
 def remove_entry(text: bytes, entry: Entry) -> tuple[bytes, int]:
-    """The file without the entries that name the same, and how many those were.
+    """The file without the entries that name the same, and how many those were; it is never blank.
 
     Raises:
         ValueError: the entry means nothing, or a line of the file does.
@@ -237,7 +262,8 @@ def remove_entry(text: bytes, entry: Entry) -> tuple[bytes, int]:
     kept = [
         line for number, line in enumerate(text.splitlines(keepends=True), start=1) if number not in dropped
     ]
-    return b"".join(kept), len(dropped)
+    left = b"".join(kept)
+    return left if left.strip() else left + NOTHING, len(dropped)
 
 
 def _lines(text: bytes) -> Iterator[tuple[int, bytes]]:

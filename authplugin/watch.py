@@ -228,12 +228,14 @@ def _do(work: Callable[[], None]) -> None:
 def replace_file(path: Path, text: bytes) -> None:
     """Replace a file's content: whoever reads it sees the old or the new, also after a crash.
 
-    Its owner and mode stay. Needs the right to write its directory.
+    Its owner and mode stay; where the path is a symbolic link, so does that, and its target is
+    replaced. Needs the right to write the file's directory.
 
     Raises:
         OSError: that right is missing, or the disk is full; the file is as it was.
     """
     status = path.stat()
+    path = path.resolve()
     beside = path.with_name(f".{path.name}.{os.getpid()}.new")
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     try:

@@ -39,23 +39,26 @@ def read_token(name: str) -> bytes:
 def read_certificates(path: Path) -> list[bytes]:
     """The X.509 certificates in a file as DER; PEM may hold many, DER is one.
 
-    DER is not looked into: whoever uses it says what is wrong with it.
-
     Raises:
-        ConfigurationError: the file cannot be read, holds a private key, or PEM that is none.
+        ConfigurationError: the file cannot be read, holds a private key, or no certificate.
     """
     from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415 - --help needs none
-    from cryptography.x509 import load_pem_x509_certificates  # noqa: PLC0415 - as above
+    from cryptography.x509 import (  # noqa: PLC0415 - as above
+        load_der_x509_certificate,
+        load_pem_x509_certificates,
+    )
 
     octets = read_file(path, "a certificate")
     if b"PRIVATE KEY-----" in octets:
         refuse(path, "a private key", "certificates only: nobody but its owner needs the other")
-    if b"-----BEGIN " not in octets:
-        return [octets]
+    armoured = b"-----BEGIN " in octets
     try:
+        if not armoured:
+            load_der_x509_certificate(octets)
+            return [octets]
         return [one.public_bytes(Encoding.DER) for one in load_pem_x509_certificates(octets)]
     except ValueError:
-        refuse(path, "PEM that is no certificate", "X.509 certificates")
+        refuse(path, "PEM that is no certificate" if armoured else "no certificate", "X.509, PEM or DER")
 
 
 def read_file(path: Path, expected: str) -> bytes:

@@ -71,12 +71,21 @@ def ask(config: Path, method: str, path: str, body: object = None) -> Any:  # no
         raise LiveError(f"no gate answers at {place}: {why or type(error).__name__}") from None
     finally:
         connection.close()
+    if answer.status == http.client.UNAUTHORIZED:
+        raise LiveError(f"the gate at {place} asks for another secret than {_secret_of(admin)}")
     if answer.status != http.client.OK:
         told = said.get("error") if isinstance(said, dict) else None
         raise LiveError(
             str(told) if told else f"no gate answers at {place}, but something else: {answer.status}"
         )
     return said
+
+
+def _secret_of(admin: "AdminTable") -> str:
+    """Where the secret that was shown is from."""
+    if admin.secret_file is None:
+        return "none: [admin] names no secret_file"
+    return f"the one in {admin.secret_file} (admin.secret_file); it reads that at the broker's start"
 
 
 def _connection(admin: "AdminTable") -> http.client.HTTPConnection:

@@ -1,6 +1,7 @@
 """``authplugin revoke``: refuses tokens before their time, and ends their sessions within a second."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from authplugin.cli.live import add_config
@@ -15,6 +16,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "then on, and its live sessions are ended.",
     )
     add_entry(parser)
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="also revoke what no configured issuer can mean: an issuer or an asset's id yet to come",
+    )
     parser.add_argument("--note", metavar="TEXT", help="why, for people who read the file")
     return parser
 
@@ -82,6 +88,8 @@ def run(args: argparse.Namespace) -> int:
 
     config: Path = args.config
     note = {} if args.note is None else {"note": args.note}
-    answer = ask(config, "POST", "/revoke", entry(args) | note)
+    answer = ask(config, "POST", "/revoke?force=1" if args.force else "/revoke", entry(args) | note)
+    if answer["note"] is not None:
+        print(f"note: {answer['note']}", file=sys.stderr)
     print(f"revoked; {answer['sessions']} live sessions end")
     return 0

@@ -78,7 +78,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
 def _broker(folder: Path, mint: TokenMint) -> Mosquitto:
     (folder / "keys.json").write_text(json.dumps(mint.jwks()))
-    (folder / "revoked.jsonl").write_text("")
+    (folder / "revoked.jsonl").write_text("# none\n")
     config = folder / "gate.toml"
     config.write_text(
         f"""

@@ -128,6 +128,7 @@ def refused(gated: Gated, tokens: Canaries, good: bytes) -> None:
 
 def test_no_token_is_left_anywhere(gate_of: Gates, tmp_path: Path) -> None:
     (tmp_path / "revocations.jsonl").touch(mode=0o600)
+    (tmp_path / "revocations.jsonl").write_text("# none\n")
     (tmp_path / "keys").mkdir(mode=0o700)
     with gate_of(tmp_path, extra=EXTRA) as gated:
         tokens = Canaries(gated)

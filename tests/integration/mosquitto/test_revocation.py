@@ -60,7 +60,7 @@ def test_a_line_in_the_file_ends_the_live_session_and_no_other(gate_of: Gates, t
         gated.broker.wait_for("revocations:1: the line: .*; the one before stays in force")
         assert gated.refusal(lambda client: client.connect(SHORT, "", token)) == "revoked"
         assert watched(gated, "entries") == 1
-        replace_file(tmp_path / "revocations", b"")
+        replace_file(tmp_path / "revocations", b"# none\n")
         until(lambda: watched(gated, "good") == 1, gated)
         gated.device().disconnect()
 
@@ -103,4 +103,6 @@ def test_the_broker_does_not_start_without_its_file_of_revocations(gate_of: Gate
         (tmp_path / "revocations").unlink()
         assert "revocation.file: found No such file" in gated.broker.refuse_to_start()
         (tmp_path / "revocations").touch()
+        assert "the file: found nothing in it" in gated.broker.refuse_to_start()
+        (tmp_path / "revocations").write_text("# none\n")
         gated.broker.start()

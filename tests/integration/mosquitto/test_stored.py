@@ -100,7 +100,7 @@ def test_a_restored_session_gets_what_waited_once_its_token_was_judged(
 
 
 def test_a_revoked_asset_gets_nothing_of_its_restored_session(gate_of: Gates, tmp_path: Path) -> None:
-    (tmp_path / "revoked.json").write_text("")
+    (tmp_path / "revoked.json").write_text("# none\n")
     with gate_of(tmp_path, extra=REVOCATION) as gated:
         keep(gated, ":kept")
         command(gated, b"secret")

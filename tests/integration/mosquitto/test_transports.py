@@ -114,7 +114,7 @@ def test_a_session_ends_with_its_token_and_its_will_is_not_sent(
 def revoking(gate_of: Gates, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gated]:
     """A broker with a file of revocations, and with little patience for half an exchange."""
     folder = tmp_path_factory.mktemp("revoking")
-    (folder / "revoked.jsonl").write_text("")
+    (folder / "revoked.jsonl").write_text("# none\n")
     with gate_of(
         folder, extra='\n[revocation]\nfile = "revoked.jsonl"\n', mosquitto="exchange_s = 1.0"
     ) as gated:

@@ -61,7 +61,6 @@ def make_digest(grant: Grant) -> str:
         (f'{{"issued_before":1700000000,"asset":"{SHORT}"}}', False),
         ('{"issued_before":1700000001,"asset":"other"}', False),
         ("# nothing", False),
-        ("", False),
     ],
 )
 def test_a_line_revokes_what_it_names_and_nothing_else(grant: Grant, line: str, *, revoked: bool) -> None:
@@ -103,7 +102,13 @@ def test_an_opaque_id_of_fifteen_letters_is_named_by_itself() -> None:
 
 def test_nothing_is_revoked_by_nothing(grant: Grant) -> None:
     assert NONE.find(grant) is None
-    assert parsed() == NONE
+    assert parsed("", "# nothing is revoked") == NONE
+
+
+@pytest.mark.parametrize("text", [b"", b"\n", b" \n\t\n"])
+def test_a_blank_file_is_refused_and_told_what_a_file_without_revocations_says(text: bytes) -> None:
+    with pytest.raises(ConfigurationErrors, match=r"found nothing in it.*comment.*# nothing is revoked"):
+        parse_revocations(text, "revocations")
 
 
 @pytest.mark.parametrize(
@@ -183,5 +188,5 @@ def test_what_is_added_is_found_and_what_is_removed_is_gone(before: list[Entry],
 
 def test_an_entry_is_removed_under_either_form_of_its_id_whatever_its_note() -> None:
     text = add_entry(b"", Entry(asset=SHORT, note="stolen"))
-    assert remove_entry(text, Entry(asset=AID)) == (b"", 1)
+    assert remove_entry(text, Entry(asset=AID)) == (b"# nothing is revoked\n", 1)
     assert parse_entry(write_entry(Entry(asset=SHORT, note="stolen"))) == Entry(asset=SHORT, note="stolen")

@@ -89,6 +89,21 @@ def test_a_file_that_vanishes_takes_nothing_back(scene: Scene, caplog: pytest.Lo
     assert assets(scene) == {"b"}
 
 
+def test_a_file_that_was_emptied_in_place_takes_nothing_back(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene.path.write_text("")
+    scene.watch.step()
+    assert len(scene.adopted) == 1
+    assert not scene.good
+    assert "found nothing in it" in caplog.text
+    assert "the one before stays in force" in caplog.text
+    scene.path.write_text("# nothing is revoked\n")
+    scene.watch.step()
+    assert assets(scene) == set()
+    assert scene.good
+
+
 def test_a_missing_or_wrong_file_keeps_the_gate_from_starting(tmp_path: Path) -> None:
     scene = Scene(tmp_path, "nonsense")
     with pytest.raises(ConfigurationErrors):
@@ -165,6 +180,18 @@ def test_replacing_a_file_keeps_its_mode_and_leaves_nothing_behind(tmp_path: Pat
     assert path.read_bytes() == b"new"
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_symbolic_link_stays_and_its_target_is_replaced(tmp_path: Path) -> None:
+    target = tmp_path / "shared" / "file"
+    target.parent.mkdir()
+    target.write_text("old")
+    link = tmp_path / "link"
+    link.symlink_to("shared/file")
+    replace_file(link, b"new")
+    assert link.readlink() == Path("shared/file")
+    assert target.read_bytes() == b"new"
+    assert list(target.parent.iterdir()) == [target]
 
 
 def test_a_file_that_is_not_there_is_not_made(tmp_path: Path) -> None:

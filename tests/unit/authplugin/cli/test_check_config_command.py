@@ -71,7 +71,7 @@ def test_every_file_that_a_gate_cannot_start_without_is_looked_into(
         f"{tmp_path}/assets: issuers[0].provisioned_file",
         f"{tmp_path}/secret: admin.secret_file",
     ]
-    (tmp_path / "revocations").write_text("")
+    (tmp_path / "revocations").write_text("# none\n")
     (tmp_path / "assets").write_text("02iAB00000CdEfG\n")
     (tmp_path / "secret").write_text("correct horse battery staple")
     assert main(["check-config", str(file)]) == 0

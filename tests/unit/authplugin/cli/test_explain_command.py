@@ -69,7 +69,7 @@ def test_a_good_token_is_told_as_json(desk: Desk) -> None:
 def test_a_revoked_token_and_an_asset_that_does_not_exist_are_found_in_the_files(desk: Desk) -> None:
     desk.configure(PROVISIONED, '[revocation]\nfile = "revoked"\n')
     desk.put("assets", AID.encode() + b"\n")
-    desk.put("revoked", b"")
+    desk.put("revoked", b"# none\n")
     assert rows(desk.explain()[1])["provisioned"] == (True, "listed")
     desk.put("assets", b"02iAB00000CdEfH\n")
     code, told = desk.explain()
@@ -77,6 +77,17 @@ def test_a_revoked_token_and_an_asset_that_does_not_exist_are_found_in_the_files
     assert str(told["remedy"]).startswith("Add it")
     desk.put("revoked", json.dumps({"token": hashlib.sha256(desk.token).hexdigest()}).encode() + b"\n")
     assert rows(desk.explain()[1])["revocation"][0] is False
+
+
+@pytest.mark.parametrize("more", ["", POSSESSION])
+def test_a_file_that_is_no_certificate_is_refused_whatever_the_policy_asks_for(
+    desk: Desk, more: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    desk.configure(more)
+    junk = desk.place / "token"
+    arguments = ("--config", str(desk.place / "gate.toml"), "--token", str(junk))
+    assert main(["explain", *arguments, "--certificate", str(junk)]) == 1
+    assert f"{junk}: found no certificate, expected X.509, PEM or DER" in capsys.readouterr().err
 
 
 def test_a_certificate_is_judged_as_the_policy_says(desk: Desk) -> None:

@@ -104,7 +104,7 @@ def test_what_a_gate_would_leave_out_is_refused_with_the_reason(
     good.write_bytes(bearer.certificate)
     for content, words in (
         (certify(generate_ec(SECP384R1())), "kty_unsupported"),
-        (b"no certificate", "malformed"),
+        (b"no certificate", "found no certificate, expected X.509, PEM or DER"),
         (b"-----BEGIN NOTHING-----\n", "PEM that is no certificate"),
         (bearer.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), "a private key"),
         (b"", "nothing, or more than 256 kB"),

@@ -26,7 +26,7 @@ AUDIENCE = "https://ingest.example.com"
 class Running:
     """A gate with a door that takes its turn many times a second."""
 
-    def __init__(self, folder: Path, extra: str = "") -> None:
+    def __init__(self, folder: Path, extra: str = "", admin: str = "") -> None:
         self.mint = TokenMint(audience=AUDIENCE)
         self.config = folder / "gate.toml"
         self.revocations = folder / "revocations"
@@ -41,6 +41,7 @@ jwks_file = "keys.json"
 file = "revocations"
 [admin]
 socket = "admin"
+{admin}
 """
         )
         (folder / "keys.json").write_text(json.dumps(self.mint.jwks()))
@@ -140,6 +141,17 @@ def test_a_revoked_asset_loses_its_session_and_stays_out_until_it_is_taken_back(
     assert running.command("unrevoke", "--asset", AID) == 1
 
 
+def test_an_emptied_file_takes_nothing_back_and_nothing_is_added_to_it(
+    running: Running, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert running.command("revoke", "--asset", SHORT) == 0
+    running.revocations.write_text("")
+    assert running.command("revoke", "--device", "another") == 1
+    assert f"{running.revocations}: the file: found nothing in it" in capsys.readouterr().err
+    assert running.revocations.read_text() == ""
+    assert running.decide() == "revoked"
+
+
 def test_a_revocation_outlives_the_gate(tmp_path: Path) -> None:
     with Running(tmp_path) as running:
         running.command("revoke", "--device", DID, "--issuer", running.mint.issuer)
@@ -170,7 +182,12 @@ def test_a_token_is_revoked_from_its_file_and_never_named(
         (("quarantine", "--seconds", "5"), "--seconds: found no asset beside it"),
         (("revoke", "--digest", "abc"), "64 or 16 hex digits"),
         (("revoke", "--issued-before", "noon"), "RFC 3339"),
-        (("quarantine", "a/b"), "no asset id of any configured issuer"),
+        (("quarantine", "a/b"), "asset: found what is not a record id of 15 or 18 letters and digits"),
+        (("revoke", "--asset", f"{SHORT}XYZ"), "found what ends in three characters that do not fit"),
+        (("revoke", "--asset", "pump-7"), "nothing is revoked: asset: found what is not a record id"),
+        (("revoke", "--issuer", "https://acme.my.site.con"), "nothing is revoked: issuer: found one that"),
+        (("revoke", "--kid", "A", "--issuer", "acme"), "expected one of https://acme.my.site.com (--force"),
+        (("revoke", "--device", "d", "--issuer", "acme"), "found one that is not configured"),
         (("quarantine", SHORT, "--seconds", "0"), "seconds: 1 to"),
         (("sessions", "--limit", "100000"), "limit: at most 1000"),
     ],
@@ -182,6 +199,44 @@ def test_what_means_nothing_is_refused_with_its_reason(
     assert running.command(*words) == 1
     assert why in capsys.readouterr().err
     assert running.revocations.read_text() == before
+
+
+@pytest.mark.parametrize("words", [("--asset", "pump-7"), ("--issuer", "https://next.example.com")])
+def test_what_only_a_later_configuration_can_mean_is_revoked_by_force(
+    running: Running, words: tuple[str, ...]
+) -> None:
+    assert running.command("revoke", *words, "--force") == 0
+    assert f'"{words[1]}"' in running.revocations.read_text()
+    assert running.command("unrevoke", *words) == 0
+
+
+def test_a_key_that_the_gate_does_not_hold_is_revoked_and_said_so(
+    running: Running, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for kid, noted in ((running.mint.kid, False), ("Asset", True)):
+        assert running.command("revoke", "--kid", kid, "--issuer", running.mint.issuer) == 0
+        said = capsys.readouterr()
+        assert said.out.startswith("revoked; ")
+        assert ("note: the gate holds no such key of the issuer now" in said.err) is noted
+
+
+def test_a_secret_that_the_gate_does_not_know_is_named_by_its_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("correct horse battery staple")
+    secret.chmod(0o600)
+    with Running(tmp_path, admin='secret_file = "secret"') as running:
+        assert running.command("sessions") == 0
+        secret.write_text("another horse battery staple")
+        capsys.readouterr()
+        assert running.command("sessions") == 1
+        said = capsys.readouterr().err
+        assert f"asks for another secret than the one in {secret} (admin.secret_file)" in said
+        assert "another horse" not in said
+        running.config.write_text(running.config.read_text().replace("secret_file", "# secret_file"))
+        assert running.command("sessions") == 1
+        assert "another secret than none: [admin] names no secret_file" in capsys.readouterr().err
 
 
 def test_a_file_of_revocations_with_a_mistake_takes_no_more(

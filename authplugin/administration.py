@@ -58,7 +58,7 @@ class Administration:
         clones: quarantines, for reading.
         step: looks at the watched files at once.
         in_force: whether the file of revocations, as it is now, is in force.
-        revocations: that file, None when there is none.
+        revocations: that file, None while there is none.
         clock: for the age of sessions.
         patience: seconds to wait for the door.
     """
@@ -72,7 +72,7 @@ class Administration:
         clones: Clones,
         step: Callable[[], None],
         in_force: Callable[[], bool],
-        revocations: Path | None,
+        revocations: Callable[[], Path | None],
         clock: Clock,
         patience: float = DOOR_SECONDS,
     ) -> None:
@@ -215,14 +215,14 @@ class Administration:
 
     def _write(self, change: Callable[[bytes], bytes]) -> None:
         """Change the file of revocations, have it read, and wait until it is in force."""
-        path = self._revocations
+        path = self._revocations()
         if path is None:
             raise AdminError(HTTPStatus.CONFLICT, "there is no file of revocations: set file in [revocation]")
         with self._writing:
             _rewrite(path, change)
             self._step()
             self._at_the_door(_nothing)
-            if not self._in_force():
+            if not self._in_force() or self._revocations() != path:
                 raise AdminError(
                     HTTPStatus.CONFLICT,
                     f"{path} is written, but is not in force: the broker's log says what is wrong with it",

@@ -4,10 +4,41 @@ Opened anew for each append, so that a file that logrotate moved away is let go 
 """
 
 import os
+import stat
 from pathlib import Path
 
+from authplugin.errors import ConfigurationError
+
 MODE = 0o600
-_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+# A pipe that took the file's place meanwhile is not waited for.
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
+
+def check_place(path: Path) -> None:
+    """Check that lines can be appended to a file there, as far as its kind tells; nothing is opened.
+
+    Raises:
+        ConfigurationError: it is no regular file (a pipe waits for its reader), or has no folder.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        if path.parent.is_dir():
+            return
+        found = "no such folder"
+    except OSError as error:
+        found = error.strerror or type(error).__name__
+    else:
+        if stat.S_ISREG(mode):
+            return
+        found = "a symbolic link" if stat.S_ISLNK(mode) else "no regular file"
+    raise ConfigurationError(
+        file=str(path),
+        line=None,
+        key="audit.file",
+        found=found,
+        expected="a regular file, or a name for one in a folder that is there",
+    )
 
 
 class AuditFile:

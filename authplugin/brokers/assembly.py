@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 
 from authplugin.audit import Audit
-from authplugin.auditfile import AuditFile
+from authplugin.auditfile import AuditFile, check_place
 from authplugin.brokers.guards import Guards
 from authplugin.clock import Clock
 from authplugin.errors import ConfigurationError
@@ -21,7 +21,7 @@ from authplugin.verdicts import VerdictCache
 _LOG = logging.getLogger(__name__)
 
 _FIXED = (
-    *("metrics", "audit", "cache", "throttle", "clones", "events", "admin", "revocation"),
+    *("metrics", "audit", "cache", "throttle", "clones", "events", "admin"),
     *("mosquitto.acl_file", "mosquitto.watch_s"),
 )
 """Tables and keys of the settings that are read at the start only."""
@@ -45,7 +45,7 @@ class Assembly:
 
         Raises:
             KeySetError: the address of a key set may not be asked.
-            ConfigurationError: a watched file is missing or wrong.
+            ConfigurationError: a watched file is missing or wrong, or the audit can have no file there.
         """
         settings = loaded.settings
         self.loaded = loaded
@@ -66,6 +66,7 @@ class Assembly:
         self.audit: Audit | None = None
         if settings.audit.file is not None:
             audit = settings.audit
+            check_place(Path(settings.audit.file))
             self.audit = Audit(
                 AuditFile(Path(settings.audit.file), rotate_bytes=audit.rotate_bytes, keep=audit.keep_files),
                 clock=clock,

@@ -9,6 +9,7 @@ from typing import Any
 
 from authplugin.admin import AdminListener, read_secret
 from authplugin.administration import Administration
+from authplugin.auditfile import check_place
 from authplugin.clock import Clock
 from authplugin.clones import Clones, Rules
 from authplugin.errors import ConfigurationError, ConfigurationErrors
@@ -19,7 +20,7 @@ from authplugin.keys.cache import KeyCache
 from authplugin.provisioned import MAX_BYTES as MAX_PROVISIONED
 from authplugin.provisioned import Provisioned, parse_provisioned
 from authplugin.revocation import MAX_BYTES as MAX_REVOCATIONS
-from authplugin.revocation import Revocations, parse_revocations
+from authplugin.revocation import NONE, Revocations, parse_revocations
 from authplugin.sessions import Sessions
 from authplugin.settings import GateSettings
 from authplugin.settings.issuers import IssuerTable
@@ -55,6 +56,7 @@ class Guards:
                 capacity=settings.events.capacity,
             )
         self.watch: Watch
+        self._revocations: Path | None = None
         self._listener: AdminListener | None = None
 
     def attach(self, settings: GateSettings, gate: Gate, sessions: Sessions) -> None:
@@ -67,6 +69,7 @@ class Guards:
         self._sessions = sessions
         self.watch = make_watch(settings, gate, clock=self._clock)
         self._watched = _sources(settings)
+        self._revocations = _revocations(settings)
         self.watch.load()
 
     def prepare(self, settings: GateSettings) -> Callable[[], None]:
@@ -84,6 +87,9 @@ class Guards:
         def adopt() -> None:
             self.watch.stop(0.0)
             self.watch, self._watched = watch, sources
+            if self._revocations is not None and settings.revocation.file is None:
+                self._gate.revoke(NONE)
+            self._revocations = _revocations(settings)
             for put_in_force in works:
                 put_in_force()
             watch.start()
@@ -103,7 +109,6 @@ class Guards:
         admin = settings.admin
         secret = None if admin.secret_file is None else read_secret(Path(admin.secret_file))
         if admin.socket is not None or admin.port is not None:
-            file = settings.revocation.file
             administration = Administration(
                 self._gate,
                 sessions=self._sessions,
@@ -111,7 +116,7 @@ class Guards:
                 clones=self.clones,
                 step=self._look,
                 in_force=self._is_revoking,
-                revocations=None if file is None else Path(file),
+                revocations=lambda: self._revocations,
                 clock=self._clock,
             )
             self._listener = AdminListener(administration.answer, clock=self._clock, secret=secret)
@@ -154,6 +159,11 @@ def _sources(settings: GateSettings) -> tuple[object, ...]:
     )
 
 
+def _revocations(settings: GateSettings) -> Path | None:
+    file = settings.revocation.file
+    return None if file is None else Path(file)
+
+
 def _ids() -> Callable[[], str]:
     """Ids no other event has: one random name a start, and a number."""
     start = f"{uuid.uuid4()}-"
@@ -170,12 +180,14 @@ def make_watch(settings: GateSettings, gate: Gate, *, clock: Clock) -> Watch:
 
 
 def find_mistakes(settings: GateSettings) -> list[ConfigurationError]:
-    """What is wrong with the files that the settings name and a gate must read to start; nothing is kept."""
+    """What is wrong with the files that the settings name and a gate needs to start; nothing is kept."""
     reads: list[Callable[[], object]] = [
         functools.partial(file.load, 0.0) for file in _files(settings, _forget, _forget)
     ]
     if settings.admin.secret_file is not None:
         reads.append(functools.partial(read_secret, Path(settings.admin.secret_file)))
+    if settings.audit.file is not None:
+        reads.append(functools.partial(check_place, Path(settings.audit.file)))
     mistakes: list[ConfigurationError] = []
     for read in reads:
         try:

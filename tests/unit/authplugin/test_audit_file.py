@@ -1,10 +1,13 @@
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from authplugin.auditfile import AuditFile
+from authplugin.auditfile import AuditFile, check_place
+from authplugin.errors import ConfigurationError
 
 LINE = b'{"a":1}\n'
 
@@ -16,6 +19,14 @@ from authplugin.auditfile import AuditFile
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
 file = AuditFile(Path(sys.argv[1]))
 print(file.append(b'{"a":1}\\n' * 20), file.append(b'{"b":2}\\n'), bool(file.error))
+"""
+
+APPENDED = """
+import sys
+from pathlib import Path
+from authplugin.auditfile import AuditFile
+file = AuditFile(Path(sys.argv[1]))
+print(file.append(b'{}\\n'), file.error)
 """
 
 
@@ -45,6 +56,33 @@ def test_a_symbolic_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "audit").symlink_to(tmp_path / "elsewhere")
     assert AuditFile(tmp_path / "audit").append(LINE) == 0
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_pipe_that_nobody_reads_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "audit")
+    command = [sys.executable, "-c", APPENDED, str(tmp_path / "audit")]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert said == "0 No such device or address\n"
+
+
+@pytest.mark.parametrize(
+    ("make", "found"),
+    [
+        (os.mkfifo, "no regular file"),
+        (os.mkdir, "no regular file"),
+        (lambda path: path.symlink_to("elsewhere"), "a symbolic link"),
+        (lambda path: path.parent.rmdir(), "no such folder"),
+    ],
+)
+def test_a_place_where_no_file_can_be_is_refused(
+    tmp_path: Path, make: Callable[[Path], object], found: str
+) -> None:
+    path = tmp_path / "folder" / "audit"
+    path.parent.mkdir()
+    check_place(path)
+    make(path)
+    with pytest.raises(ConfigurationError, match=f"audit: audit\\.file: found {found}, expected a regular"):
+        check_place(path)
 
 
 @pytest.mark.parametrize("keep", [1, 3])

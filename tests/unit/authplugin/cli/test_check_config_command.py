@@ -1,5 +1,6 @@
 """What a configuration means, said before anything starts."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,9 @@ def test_every_file_that_a_gate_cannot_start_without_is_looked_into(
         '[[issuers]]\nissuer = "https://a.example.com"\naudiences = ["a"]\n'
         'require_provisioned = true\nprovisioned_file = "assets"\n'
         '[revocation]\nfile = "revocations"\n[admin]\nport = 1\nsecret_file = "secret"\n'
+        '[audit]\nfile = "audit"\n'
     )
+    os.mkfifo(tmp_path / "audit")
     (tmp_path / "revocations").write_text('\n{"asset": 1}\n')
     (tmp_path / "secret").write_text("short")
     (tmp_path / "secret").chmod(0o600)
@@ -70,7 +73,9 @@ def test_every_file_that_a_gate_cannot_start_without_is_looked_into(
         f"{tmp_path}/revocations:2: the line",
         f"{tmp_path}/assets: issuers[0].provisioned_file",
         f"{tmp_path}/secret: admin.secret_file",
+        f"{tmp_path}/audit: audit.file",
     ]
+    (tmp_path / "audit").unlink()
     (tmp_path / "revocations").write_text("# none\n")
     (tmp_path / "assets").write_text("02iAB00000CdEfG\n")
     (tmp_path / "secret").write_text("correct horse battery staple")

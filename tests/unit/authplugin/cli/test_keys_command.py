@@ -74,7 +74,7 @@ def test_a_running_gate_is_asked_first(tmp_path: Path, capsys: pytest.CaptureFix
         clones=Clones(clock=clock),
         step=lambda: None,
         in_force=lambda: True,
-        revocations=None,
+        revocations=lambda: None,
         clock=clock,
     )
     listener = AdminListener(administration.answer, clock=clock, secret=None)

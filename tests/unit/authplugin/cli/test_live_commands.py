@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -365,6 +366,12 @@ def test_a_gate_without_its_watched_file_does_not_start(tmp_path: Path) -> None:
     assert [(state.name, state.entries) for state in assembly.guards.states()] == [("provisioned-0", 1)]
 
 
+def test_an_audit_that_would_wait_for_a_reader_keeps_the_gate_from_starting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "audit")
+    with pytest.raises(ConfigurationError, match=r"audit\.file: found no regular file"):
+        Running(tmp_path, '[audit]\nfile = "audit"')
+
+
 def test_a_place_where_nobody_may_listen_keeps_the_gate_from_starting(tmp_path: Path) -> None:
     running = Running(tmp_path)
     (tmp_path / "admin").write_text("a file")
@@ -395,3 +402,25 @@ def test_other_settings_bring_their_watched_files_along_and_the_same_ones_are_no
             if running.decide() == "allowed":
                 break
         assert running.decide() == "allowed"
+
+
+def test_another_file_of_revocations_is_adopted_while_the_gate_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Running(tmp_path) as running:
+        before = running.config.read_text()
+        running.config.write_text(before.replace('"revocations"', '"moved"'))
+        with pytest.raises(ConfigurationError, match=r"revocation\.file: found No such file"):
+            running.assembly.adopt(load(running.config, {}))
+        (tmp_path / "moved").write_text(f'{{"asset":"{SHORT}"}}\n')
+        running.assembly.adopt(load(running.config, {}))
+        assert running.decide() == "revoked"
+        assert running.command("unrevoke", "--asset", SHORT) == 0
+        assert (tmp_path / "moved").read_text() == "# nothing is revoked\n"
+        assert running.decide() == "allowed"
+        assert running.command("revoke", "--asset", SHORT) == 0
+        running.config.write_text(before.replace('file = "revocations"', ""))
+        running.assembly.adopt(load(running.config, {}))
+        assert running.decide() == "allowed"
+        assert running.command("revoke", "--asset", SHORT) == 1
+        assert "there is no file of revocations: set file in [revocation]" in capsys.readouterr().err

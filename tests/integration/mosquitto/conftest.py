@@ -16,7 +16,7 @@ from authplugin.brokers.mosquitto.stanza import write_stanza
 from authplugin.settings import load
 from authplugin.testing import KeyServer, TokenMint
 from tests.support.links import Transport
-from tests.support.mosquitto import Mosquitto, running, scrape, write_passwords
+from tests.support.mosquitto import DEADLINE, Mosquitto, running, scrape, write_passwords
 from tests.support.mqtt import Client
 from tests.support.ports import free_port
 
@@ -73,6 +73,17 @@ class Gated:
             if name.startswith(("authplugin_decisions_total{", "authplugin_topic_decisions_total{"))
             and all(part in name for part in parts)
         )
+
+    @contextlib.contextmanager
+    def refuses_topic(self) -> Iterator[None]:
+        """Wait until one more publish than before has been refused; its line may be one too many to log."""
+        labels = {"action": "publish", "outcome": "refused", "reason": "topic_denied"}
+        before = self.decisions(**labels)
+        yield
+        end = time.monotonic() + DEADLINE
+        while self.decisions(**labels) == before:
+            assert time.monotonic() < end, f"no publish was refused:\n{self.broker.log[-2000:]}"
+            time.sleep(0.02)
 
     def refusal(
         self,

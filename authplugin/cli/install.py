@@ -122,6 +122,7 @@ def run_install(args: argparse.Namespace) -> int:
         check_writable,
     )
     from authplugin.brokers.mosquitto.selftest import find_mosquitto, run_selftest  # noqa: PLC0415 - as above
+    from authplugin.brokers.mosquitto.syntax import check_syntax  # noqa: PLC0415 - as above
 
     places = _places(args)
     mosquitto = find_mosquitto()
@@ -141,6 +142,7 @@ def run_install(args: argparse.Namespace) -> int:
     check_readable(places, interpreter, plan)
     files = _files(places, plan)
     changed = _find_changed(files, record, overwrite=args.overwrite)
+    check_syntax(mosquitto, plan.broker)
     plugin, seen = run_selftest(mosquitto, plan, interpreter, build_plugin, _tokens())
     for line in seen:
         _say(f"tried: {line}")

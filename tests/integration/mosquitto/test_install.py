@@ -275,6 +275,26 @@ def test_a_line_of_the_brokers_own_that_stands_against_the_gate_is_named(
     assert says in said
 
 
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("persistance true", "persistance: found Unknown configuration variable"),
+        ("remote_pasword hunter2", "remote_pasword: found Unknown configuration variable"),
+        ("max_keepalive 70000", "max_keepalive: found Invalid max_keepalive value"),
+        ("persistence", "persistence: found "),
+    ],
+)
+def test_a_line_that_the_broker_cannot_read_is_named_before_anything_is_written(
+    host: Host, line: str, says: str
+) -> None:
+    other = host.root / "conf.d" / "zz.conf"
+    other.write_text(f"# mine\n\n{line}\nmax_queued_bytes 0\n")
+    said = host.refuse()
+    assert f"{other}:3: {says}" in said
+    assert "expected what this Mosquitto can read" in said
+    assert "hunter2" not in said
+
+
 def test_a_certificate_that_is_not_there_is_named(host: Host) -> None:
     assert "--certfile and --keyfile go together" in host.refuse("--certfile", "/nowhere/chain.pem")
     said = host.refuse("--certfile", "/nowhere/chain.pem", "--keyfile", "/nowhere/key.pem")

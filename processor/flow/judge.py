@@ -14,23 +14,23 @@ from dataclasses import replace
 from processor.cases.excess import Excess
 from processor.clock import Clock
 from processor.engine.partition import Engine
-from processor.errors import DeadReason, StreamError
+from processor.errors import StreamError
+from processor.flow.advance import advance
 from processor.flow.letters import case_record, dead_record, lost_record
 from processor.flow.partition import Partition, Verdict
 from processor.flow.progress import Progress
-from processor.flow.snapshot import VERSION, Snapshot, encode, encode_key
+from processor.flow.snapshot import LARGEST_SNAPSHOT, VERSION, Snapshot, encode
 from processor.flow.state import Known, recall
 from processor.flow.transport import BatchConsumer
-from processor.kafka.admin import LARGE_RECORD
+from processor.kafka.partitioner import choose_partition
 from processor.kafka.producer import Outgoing, SafeProducer
+from processor.kafka.state import describe_change, encode_key
 from processor.metrics import WorkerMetrics
-from processor.model import HEARTBEAT, Counts, Dead, Outcome, Record
+from processor.model import Outcome, Record
 from processor.rules.ruleset import RuleSet
-from processor.settings import ProcessorSettings
+from processor.settings import ProcessorSettings, TopicSettings
 
 _LOG = logging.getLogger(__name__)
-#: A snapshot larger than this is not sent; librdkafka needs some room around it.
-_LARGEST_SNAPSHOT = LARGE_RECORD - 4096
 
 
 class Judge:
@@ -66,6 +66,8 @@ class Judge:
         self._lock = asyncio.Lock()
         #: Set when Kafka did not take what the last release had to save: it is judged again.
         self.unsaved = asyncio.Event()
+        #: Set when the records lie where this worker cannot judge them: the process must end.
+        self.refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         metrics.watch(commit_age=self._commit_age)
 
     async def assign(self, generation: int, committed: Mapping[int, int | None]) -> Mapping[int, int]:
@@ -77,11 +79,12 @@ class Judge:
                 self.unsaved.clear()
                 self._metrics.rebalances.inc()
             missing = [number for number in committed if number not in self._partitions]
+            topics = self._settings.topics
+            if missing and max(missing) >= topics.partitions:
+                raise StreamError(describe_change(topics, topics.partitions, max(missing) + 1))
             if missing:
                 progress = Progress(self._metrics)
-                known = await asyncio.to_thread(
-                    recall, self._settings.kafka, self._settings.topics, missing, progress
-                )
+                known = await asyncio.to_thread(recall, self._settings.kafka, topics, missing, progress)
                 for number in missing:
                     self._partitions[number] = await self._load(number, committed[number], known[number])
             self._metrics.partitions.set(len(self._partitions))
@@ -130,8 +133,11 @@ class Judge:
             if not new:
                 return
             started = time.perf_counter()
-            outcome = self._advance(state.engine, new)
+            met = len(state.engine.index.keys)
+            outcome = advance(state.engine, new, self._metrics.engine_failures.inc)
             self._metrics.batch_seconds.observe(time.perf_counter() - started)
+            if self._misplaced(partition, state.engine.index.keys[met:]):
+                return
             outcome = replace(outcome, events=outcome.events + state.excess.find(outcome.dead))
             records = [case_record(self._settings.topics, event) for event in outcome.events]
             records += [
@@ -191,14 +197,13 @@ class Judge:
         """A partition's memory, and where to start: the snapshot's offset, not the committed one."""
         topic = self._settings.topics.telemetry
         snapshot = known.snapshot
+        start = known.start(committed)
         if snapshot is None:
             engine = Engine(self._rules, partition=number, limits=self._settings.engine)
-            start = known.first if committed is None else committed
             if committed is not None:
                 _LOG.warning("%s[%d]: no snapshot: starting at %d with an empty memory", topic, number, start)
         else:
             engine = Engine.load(snapshot.memory, self._rules, partition=number, limits=self._settings.engine)
-            start = snapshot.offset
         if start > known.end:
             # The topic lost its end or was made anew: what it holds may be unjudged; repeats are seen.
             _LOG.error(
@@ -215,49 +220,34 @@ class Judge:
         excess = Excess(series=self._settings.engine.series, dead_letters=self._settings.worker.dead_letters)
         return Partition(engine, excess, position=start, saved=start)
 
-    def _advance(self, engine: Engine, run: Sequence[Record]) -> Outcome:
-        """Judge a run; a record that the engine fails on is a dead letter, whatever the fault."""
-        try:
-            return engine.advance(run)
-        except Exception:  # noqa: BLE001 - a fault of the engine must lose no record
-            self._metrics.engine_failures.inc()
-            _LOG.exception("the engine failed on a run of %d records; judging them one by one", len(run))
-        whole = Outcome([], [], Counts())
-        for record in run:
-            try:
-                one = engine.advance([record])
-            except Exception as error:  # noqa: BLE001 - the record is kept with the fault's name; the first is logged
-                if any(name == HEARTBEAT for name, _ in record.headers):
-                    continue
-                one = Outcome(
-                    [],
-                    [Dead(record, DeadReason.INTERNAL, type(error).__name__)],
-                    Counts(received=1, dead=1),
-                )
-            whole = Outcome(
-                whole.events + one.events,
-                whole.dead + one.dead,
-                whole.counts.plus(one.counts),
-                whole.notes.plus(one.notes),
-            )
-        return whole
+    def _misplaced(self, partition: int, keys: Sequence[bytes]) -> bool:
+        """Whether one of these assets belongs elsewhere: then the partition is judged and saved no more."""
+        topics = self._settings.topics
+        for key in keys:
+            home = choose_partition(key, topics.partitions)
+            if home != partition:
+                del self._partitions[partition]
+                if not self.refused.done():
+                    self.refused.set_exception(StreamError(_misplacement(topics, partition, home, key)))
+                return True
+        return False
 
     async def _save(self, number: int, state: Partition) -> None:
         """Snapshot a partition and return when Kafka has it."""
         if state.dirty_since is None:
             return
-        position = state.position
+        position, topics = state.position, self._settings.topics
         value = encode(Snapshot(VERSION, position, self._rules.hash, memoryview(state.engine.dump())))
         self._metrics.snapshot_bytes.labels(str(number)).set(len(value))
-        if len(value) > _LARGEST_SNAPSHOT:
+        if len(value) > LARGEST_SNAPSHOT:
             raise StreamError(
                 f"the memory of partition {number} is {len(value)} bytes, more than a record of "
-                f"{self._settings.topics.state} takes ({_LARGEST_SNAPSHOT}): use more partitions"
+                f"{topics.state} takes ({LARGEST_SNAPSHOT}): use more partitions"
             )
         if self._generation != self._consumer().app.consumer_generation_id:
             return  # no longer ours: a late write would only make the owner's successor repeat work
         await self._producer.send(
-            [Outgoing(self._settings.topics.state, value, encode_key(number), partition=number)]
+            [Outgoing(topics.state, value, encode_key(number, topics.partitions), partition=number)]
         )
         state.saved, state.dirty_since = position, None
         self._metrics.snapshots.inc()
@@ -298,6 +288,15 @@ class Judge:
             now - s.uncommitted_since for s in self._partitions.values() if s.uncommitted_since is not None
         ]
         return max(waits, default=0.0)
+
+
+def _misplacement(topics: TopicSettings, partition: int, home: int, key: bytes) -> str:
+    return (
+        f"{topics.telemetry}[{partition}] holds records of {key.decode()}, which belong to [{home}] of "
+        f"{topics.partitions}: the topic was extended while something wrote to it, or a producer does not "
+        "partition by murmur2; stop the bridges and the workers, then run `processor state repartition "
+        "--config FILE`"
+    )
 
 
 def _places(starts: Mapping[int, int]) -> str:

@@ -1,10 +1,14 @@
 """Records that the worker writes: case events and dead letters."""
 
+import logging
+from collections.abc import Callable
+
 from processor.errors import DeadReason
 from processor.kafka.producer import Outgoing
 from processor.model import CONTENT_TYPE, RECEIVED, REPLAY, TAIL, CaseEvent, Record
 from processor.settings import TopicSettings
 
+_LOG = logging.getLogger(__name__)
 _CLOUD_EVENT = [("content-type", b"application/cloudevents+json; charset=UTF-8")]
 _DETAIL_LIMIT = 1000
 #: What of a record's own headers its letter keeps.
@@ -30,6 +34,24 @@ def lost_record(topics: TopicSettings, partition: int, first: int, end: int) -> 
     """The notice that a span of input was deleted before it was judged."""
     detail = f"records {first} to {end - 1} were deleted by retention before they were judged"
     return Outgoing(topics.dead, None, None, _headers(topics, partition, first, DeadReason.RETENTION, detail))
+
+
+def bury(topics: TopicSettings, count: Callable[[], None]) -> Callable[[Outgoing, str], Outgoing | None]:
+    """Makes the dead letter of an event that Kafka refuses; a snapshot or a dead letter has none."""
+
+    def make(record: Outgoing, why: str) -> Outgoing | None:
+        if record.topic in {topics.dead, topics.state}:
+            return None
+        _LOG.error("%s refuses an event: %s", record.topic, why)
+        count()
+        headers = [
+            ("reason", b"oversize"),
+            ("detail", why.encode()),
+            ("origin", f"kafka:{record.topic}".encode()),
+        ]
+        return Outgoing(topics.dead, record.value, record.key, headers)
+
+    return make
 
 
 def _headers(

@@ -10,7 +10,6 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,11 @@ from processor.clock import SystemClock
 from processor.engine import warm
 from processor.flow.app import make_app
 from processor.flow.judge import Judge
+from processor.flow.letters import bury
 from processor.flow.logs import set_up
 from processor.flow.transport import BatchApp, check_names
 from processor.kafka.admin import Admin
-from processor.kafka.producer import Outgoing, SafeProducer
+from processor.kafka.producer import SafeProducer
 from processor.metrics import WorkerMetrics, expose
 from processor.rules.load import load_rules
 from processor.rules.ruleset import RuleSet
@@ -80,7 +80,9 @@ async def _run(settings: ProcessorSettings, rules: RuleSet, scratch: Path) -> in
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    producer = SafeProducer(settings.kafka, linger=_LINGER, bury=_bury(settings, metrics))
+    producer = SafeProducer(
+        settings.kafka, linger=_LINGER, bury=bury(settings.topics, metrics.dead.labels("oversize").inc)
+    )
     judge = Judge(
         settings,
         rules,
@@ -94,9 +96,9 @@ async def _run(settings: ProcessorSettings, rules: RuleSet, scratch: Path) -> in
     ready = asyncio.create_task(_say_ready(app, exposition.url))
     stop = asyncio.create_task(stopping.wait())
     try:
-        ends: set[asyncio.Future[Any]] = {*tasks, stop, producer.failed}
+        ends: set[asyncio.Future[Any]] = {*tasks, stop, producer.failed, judge.refused}
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        for ended in (*tasks, producer.failed):
+        for ended in (*tasks, producer.failed, judge.refused):
             if ended.done():
                 ended.result()
     finally:
@@ -155,20 +157,3 @@ async def _say_ready(app: BatchApp, url: str) -> None:
     """Print the ready line once the group has dealt out its partitions and theirs are loaded."""
     await app.ready.wait()
     print(json.dumps({"ready": "worker", "metrics": url}), flush=True)  # noqa: T201 - the ready line
-
-
-def _bury(settings: ProcessorSettings, metrics: WorkerMetrics) -> Callable[[Outgoing, str], Outgoing | None]:
-    def bury(record: Outgoing, why: str) -> Outgoing | None:
-        """The dead letter of an event that Kafka refuses; a snapshot or a dead letter has none."""
-        if record.topic in (settings.topics.dead, settings.topics.state):
-            return None
-        _LOG.error("%s refuses an event: %s", record.topic, why)
-        metrics.dead.labels("oversize").inc()
-        headers = [
-            ("reason", b"oversize"),
-            ("detail", why.encode()),
-            ("origin", f"kafka:{record.topic}".encode()),
-        ]
-        return Outgoing(settings.topics.dead, record.value, record.key, headers)
-
-    return bury

@@ -1,13 +1,12 @@
-"""A partition's memory as a record of the state topic: ``partition.shard`` → lz4 of a versioned whole."""
+"""A partition's memory as a record of the state topic: lz4 of a versioned whole."""
 
 import cramjam
 import msgspec
 
 from processor.errors import StreamError
+from processor.kafka.admin import LARGE_RECORD
 
 VERSION = 1
-#: A partition's assets are in one shard; the key has the place for more.
-SHARD = 0
 
 
 class Snapshot(msgspec.Struct, frozen=True, array_like=True):
@@ -32,17 +31,14 @@ class _Head(msgspec.Struct, frozen=True, array_like=True):
     version: int
 
 
+#: A value larger than this is not sent; librdkafka needs some room around it.
+LARGEST_SNAPSHOT = LARGE_RECORD - 4096
 #: lz4's quick level costs a quarter of the better one and gives a third more.
 _QUICK = 1
 #: A value of at most this many bytes has room to grow in a record of `LARGE_RECORD`.
 _AMPLE = 8_388_608
 _DECODER = msgspec.msgpack.Decoder(Snapshot)
 _HEAD = msgspec.msgpack.Decoder(_Head)
-
-
-def encode_key(partition: int) -> bytes:
-    """The key of a partition's record."""
-    return f"{partition}.{SHARD}".encode()
 
 
 def encode(snapshot: Snapshot) -> bytes:

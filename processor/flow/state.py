@@ -1,21 +1,15 @@
-"""What Kafka remembers of partitions: their newest snapshots, and what the input topic still holds.
+"""What Kafka remembers of partitions: their newest snapshots, and what the input topic still holds."""
 
-Read with librdkafka on connections of its own: requests of Faust's consumer queue behind its own long fetch.
-"""
-
-import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from processor.errors import StreamError
-from processor.flow.snapshot import Snapshot, decode, encode_key
-from processor.kafka.client import client_config
+from processor.flow.snapshot import Snapshot, decode
 from processor.kafka.offsets import read_span
+from processor.kafka.state import describe_change, find_layout, make_reader, read_state
 from processor.settings import KafkaSettings, TopicSettings
-
-_TIMEOUT = 60.0
 
 
 class Known(NamedTuple):
@@ -24,6 +18,12 @@ class Known(NamedTuple):
     snapshot: Snapshot | None
     first: int
     end: int
+
+    def start(self, committed: int | None) -> int:
+        """The first record that is not judged: by the snapshot, not by what the group has committed."""
+        if self.snapshot is not None:
+            return self.snapshot.offset
+        return self.first if committed is None else committed
 
 
 def recall(
@@ -37,67 +37,50 @@ def recall(
     `progress` hears how many of how many records are read.
 
     Raises:
-        StreamError: a topic cannot be read, or holds what this program does not understand.
+        StreamError: a topic cannot be read, holds what this program does not understand, or remembers
+            another number of partitions.
     """
-    consumer = Consumer(
-        client_config(kafka)
-        | {
-            "group.id": "unused: nothing is committed",
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "auto.offset.reset": "earliest",
-            "fetch.message.max.bytes": 16_777_216,
-            # An empty end of a partition need not be waited for.
-            "fetch.wait.max.ms": 10,
-        }
-    )
+    consumer = make_reader(kafka)
     try:
-        spans = {
-            number: read_span(consumer, TopicPartition(topics.telemetry, number)) for number in partitions
-        }
-        values = _read(consumer, topics.state, partitions, progress)
-    except KafkaException as error:
-        raise StreamError(f"{topics.state} cannot be read: {error.args[0].str()}") from None
+        spans = read_spans(consumer, topics.telemetry, partitions)
+        layouts = read_state(consumer, topics.state, partitions, progress)
+        _check_layout(consumer, topics, {number: set(found) for number, found in layouts.items()})
     finally:
         consumer.close()
     return {
-        number: Known(_snapshot(topics.state, number, values.get(number)), *spans[number])
+        number: Known(
+            read_snapshot(topics.state, number, layouts[number].get(topics.partitions)), *spans[number]
+        )
         for number in partitions
     }
 
 
-def _snapshot(topic: str, number: int, value: bytes | None) -> Snapshot | None:
+def read_spans(consumer: Consumer, topic: str, partitions: Sequence[int]) -> dict[int, tuple[int, int]]:
+    """First offset kept and next offset of each partition.
+
+    Raises:
+        StreamError: the topic cannot be read.
+    """
+    try:
+        return {number: read_span(consumer, TopicPartition(topic, number)) for number in partitions}
+    except KafkaException as error:
+        raise StreamError(f"{topic} cannot be read: {error.args[0].str()}") from None
+
+
+def read_snapshot(topic: str, number: int, value: bytes | None) -> Snapshot | None:
+    """A partition's snapshot from its record's value; None when there is none."""
     return None if value is None else decode(value, f"{topic}[{number}]")
 
 
-def _read(
-    consumer: Consumer, topic: str, partitions: Sequence[int], progress: Callable[[int, int], None]
-) -> dict[int, bytes | None]:
-    """The newest value of each partition's key, reading each to its end."""
-    spans = {number: read_span(consumer, TopicPartition(topic, number)) for number in partitions}
-    total = sum(end - first for first, end in spans.values())
-    done = dict.fromkeys(partitions, 0)
-    progress(0, total)
-    left = set(partitions)
-    newest: dict[int, bytes | None] = {}
-    deadline = time.monotonic() + _TIMEOUT
-    consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
-    while left:
-        for message in consumer.consume(100, timeout=0.05):
-            error = message.error()
-            partition = cast("int", message.partition())
-            if error is None:
-                deadline = time.monotonic() + _TIMEOUT
-                # By offsets: compaction leaves holes, which count as read.
-                done[partition] = cast("int", message.offset()) + 1 - spans[partition][0]
-                if message.key() == encode_key(partition):
-                    newest[partition] = message.value()
-            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its published name
-                left.discard(partition)
-            elif not error.retriable():
-                raise StreamError(f"{topic} cannot be read: {error.str()}")
-        progress(min(sum(done.values()), total), total)
-        if time.monotonic() > deadline:
-            raise StreamError(f"{topic} cannot be read: nothing for {_TIMEOUT:g} s")
-    progress(total, total)
-    return newest
+def _check_layout(consumer: Consumer, topics: TopicSettings, layouts: dict[int, set[int]]) -> None:
+    """Refuse to begin without a memory that lies under another number of partitions."""
+    without = [found for found in layouts.values() if topics.partitions not in found]
+    if not without:
+        return
+    layout = max((max(found) for found in without if found), default=None)
+    if layout is None and all(not found for found in layouts.values()):
+        # A new partition has no memory: whether all are new is told by the others.
+        others = (number for number in range(topics.partitions) if number not in layouts)
+        layout = find_layout(consumer, topics.state, others)
+    if layout not in {None, topics.partitions}:
+        raise StreamError(describe_change(topics, layout, topics.partitions))

@@ -18,6 +18,7 @@ from processor.flow.judge import Judge
 from processor.flow.state import recall
 from processor.flow.transport import BatchConsumer
 from processor.kafka.client import client_config
+from processor.kafka.partitioner import choose_partition
 from processor.kafka.producer import SafeProducer
 from processor.metrics import WorkerMetrics
 from processor.rules.load import load_rules
@@ -73,7 +74,9 @@ async def restart(settings: ProcessorSettings, rules: RuleSet, assigned: dict[in
     )  # fmt: skip
     try:
         starts = await judge.assign(1, assigned)
-        (key, value), (number, offset) = next(events(1, 1, first=10**9)), next(iter(starts.items()))
+        key, value = next(events(1, 1, first=10**9))
+        number = choose_partition(key, settings.topics.partitions)
+        offset = starts[number]
         received = 1_760_000_000_000
         await judge.judge(number, [Written(key, value, offset, received, [("t", b"telemetry")])])
     finally:

@@ -17,15 +17,15 @@ from hypothesis import strategies as st
 from processor.clock import SystemClock
 from processor.engine import Engine
 from processor.flow.judge import Judge
-from processor.flow.snapshot import encode_key
 from processor.flow.state import recall
 from processor.flow.transport import BatchConsumer
-from processor.kafka.admin import Admin
+from processor.kafka.admin import plan
 from processor.kafka.producer import Outgoing, SafeProducer
+from processor.kafka.state import encode_key
 from processor.metrics import WorkerMetrics
 from processor.rules import parse_rules
 from processor.settings import ProcessorSettings
-from processor.settings.model import KafkaSettings, WorkerSettings
+from processor.settings.model import KafkaSettings, TopicSettings, WorkerSettings
 from tests.support.kafka import start_embedded
 from tests.support.telemetry import START, Written, beat, payload, sent
 
@@ -200,12 +200,12 @@ async def write(settings: ProcessorSettings, records: Sequence[Outgoing]) -> Non
 @pytest.fixture(scope="module")
 def filled() -> Iterator[ProcessorSettings]:
     """A cluster whose partition 0 holds the input."""
-    process, kafka = start_embedded(4, ["unused"])
+    process, kafka = start_embedded(1, [topic.name for topic in plan(TopicSettings(partitions=1))])
     made = ProcessorSettings(
         kafka=KafkaSettings(bootstrap=kafka.bootstrap),
+        topics=TopicSettings(partitions=1),
         worker=WorkerSettings(state_interval=1e-6, session_timeout=2),
     )
-    Admin(made.kafka).create(made.topics)
     topic = made.topics.telemetry
     asyncio.run(
         write(made, [Outgoing(topic, r.value, r.key, list(r.headers), r.timestamp, 0) for r in RECORDS])
@@ -218,7 +218,7 @@ def filled() -> Iterator[ProcessorSettings]:
 async def suffer(partition: Partition, script: Sequence[Life]) -> None:
     """From no snapshot: the lives of the script, then one that nothing happens to."""
     await write(
-        partition.settings, [Outgoing(partition.settings.topics.state, None, encode_key(0), partition=0)]
+        partition.settings, [Outgoing(partition.settings.topics.state, None, encode_key(0, 1), partition=0)]
     )
     frozen: list[tuple[Ice, asyncio.Task[None]]] = []
     for life in script:

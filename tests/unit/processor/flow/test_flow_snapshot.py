@@ -5,13 +5,12 @@ import msgspec
 import pytest
 
 from processor.errors import StreamError
-from processor.flow.snapshot import VERSION, Snapshot, decode, encode, encode_key
+from processor.flow.snapshot import VERSION, Snapshot, decode, encode
 
 
 def test_a_snapshot_comes_back_as_it_was() -> None:
     snapshot = Snapshot(VERSION, 42, "hash", memoryview(b"\x00memory"))
     assert decode(encode(snapshot), "state[0]") == snapshot
-    assert encode_key(7) == b"7.0"
 
 
 def test_one_that_would_hardly_fit_a_record_is_made_smaller_and_comes_back_as_it_was() -> None:

@@ -1,0 +1,135 @@
+"""The state topic: a record for each partition of the telemetry, under a key that says of how many.
+
+A memory is of one layout: which assets are in it follows from the number of partitions. Under another number
+nobody reads it by mistake, and a worker of the former layout that writes late overwrites nothing.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import cast
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from processor.errors import StreamError
+from processor.kafka.client import client_config
+from processor.kafka.offsets import read_span
+from processor.settings import KafkaSettings, TopicSettings
+
+#: A partition's assets are in one shard; the key has the place for more.
+SHARD = 0
+_TIMEOUT = 60.0
+_LARGEST = 16_777_216
+_KEY = re.compile(rb"(\d+)\.0/(\d+)")
+
+Progress = Callable[[int, int], None]
+#: Of one partition of the state topic: number of partitions → newest value.
+Layouts = dict[int, bytes]
+
+
+def encode_key(partition: int, partitions: int) -> bytes:
+    """The key of a partition's record: ``partition.shard/partitions``."""
+    return f"{partition}.{SHARD}/{partitions}".encode()
+
+
+def make_reader(kafka: KafkaSettings) -> Consumer:
+    """A consumer outside any group, for large records.
+
+    Of its own, not Faust's: requests of Faust's consumer queue behind its own long fetch.
+    """
+    return Consumer(
+        client_config(kafka)
+        | {
+            "group.id": "unused: nothing is committed",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "earliest",
+            "fetch.message.max.bytes": _LARGEST,
+            # An empty end of a partition need not be waited for.
+            "fetch.wait.max.ms": 10,
+        }
+    )
+
+
+def read_state(
+    consumer: Consumer,
+    topic: str,
+    partitions: Sequence[int],
+    progress: Progress = lambda _done, _total: None,
+) -> dict[int, Layouts]:
+    """The newest value of each layout in these partitions, each read to its end; blocking.
+
+    `progress` hears how many of how many records are read.
+
+    Raises:
+        StreamError: the topic cannot be read.
+    """
+    try:
+        return _read(consumer, topic, partitions, progress)
+    except KafkaException as error:
+        raise StreamError(f"{topic} cannot be read: {error.args[0].str()}") from None
+
+
+def find_layout(consumer: Consumer, topic: str, partitions: Iterable[int]) -> int | None:
+    """Of how many partitions the state is, by the first of these that has any; None when none has.
+
+    Where several layouts are met it is the largest: partitions become more, never fewer.
+
+    Raises:
+        StreamError: the topic cannot be read.
+    """
+    for number in partitions:
+        found = read_state(consumer, topic, [number])[number]
+        if found:
+            return max(found)
+    return None
+
+
+def describe_change(topics: TopicSettings, found: int, expected: int) -> str:
+    """What to do about a state of another layout."""
+    return (
+        f"the state in {topics.state} is of {found} partitions, {topics.telemetry} has {expected}: assets "
+        "have changed their partition and parted from their memory; stop the bridges and the workers, then "
+        "run `processor state repartition --config FILE`"
+    )
+
+
+def _read(
+    consumer: Consumer, topic: str, partitions: Sequence[int], progress: Progress
+) -> dict[int, Layouts]:
+    spans = {number: read_span(consumer, TopicPartition(topic, number)) for number in partitions}
+    total = sum(end - first for first, end in spans.values())
+    done = dict.fromkeys(partitions, 0)
+    progress(0, total)
+    newest: dict[int, Layouts] = {number: {} for number in partitions}
+    left = {number for number, (first, end) in spans.items() if first < end}
+    deadline = time.monotonic() + _TIMEOUT
+    consumer.assign([TopicPartition(topic, number, 0) for number in left])
+    while left:
+        for message in consumer.consume(100, timeout=0.05):
+            error = message.error()
+            partition = cast("int", message.partition())
+            if error is None:
+                deadline = time.monotonic() + _TIMEOUT
+                # By offsets: compaction leaves holes, which count as read.
+                done[partition] = cast("int", message.offset()) + 1 - spans[partition][0]
+                _note(newest[partition], partition, message.key(), message.value())
+            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its published name
+                left.discard(partition)
+            elif not error.retriable():
+                raise StreamError(f"{topic} cannot be read: {error.str()}")
+        progress(min(sum(done.values()), total), total)
+        if time.monotonic() > deadline:
+            raise StreamError(f"{topic} cannot be read: nothing for {_TIMEOUT:g} s")
+    progress(total, total)
+    return newest
+
+
+def _note(newest: Layouts, partition: int, key: bytes | None, value: bytes | None) -> None:
+    found = _KEY.fullmatch(key or b"")
+    if found is None or int(found[1]) != partition:
+        return
+    if value is None:
+        newest.pop(int(found[2]), None)
+    else:
+        newest[int(found[2])] = value

@@ -22,8 +22,8 @@ from authplugin.sessions import Session
 
 TOPIC = "assetgate/auth/"
 UNVERIFIED = "-"
-TAKE = 1_000
-"""Most events taken at once, so that a door's turn stays short."""
+TAKE = 200
+"""Events taken at once, so that a door's turn stays short; a door with more takes the next ones at once."""
 
 PATIENCE_SECONDS = 10.0
 """How long a key set may be unusable until that is an event: a start takes a moment."""
@@ -149,10 +149,15 @@ class Events:
         self._about("clone", finding.session, Reason.QUARANTINED if finding.quarantined else None)
 
     def take(self, most: int = TAKE) -> list[AuthEvent]:
-        """Take the events that wait, the oldest first; call it a few times a second."""
+        """Take events that wait, the oldest first: ``most`` of them, or half of all if those are more.
+
+        Call it a few times a second, and again soon as long as that many wait: in a storm as many
+        come in one turn of a broker's loop as it has clients in flight.
+        """
         self._sum_up()
         self._look_at_keys()
-        return [self._write(self._waiting.popleft()) for _ in range(min(most, len(self._waiting)))]
+        waiting = len(self._waiting)
+        return [self._write(self._waiting.popleft()) for _ in range(min(max(most, waiting // 2), waiting))]
 
     def _about(self, kind: str, session: Session, reason: Reason | None) -> None:
         self._wait(kind, session.grant, session.possession.value, session.client_id, reason)

@@ -43,13 +43,16 @@ from authplugin.brokers.mosquitto.departures import Departures
 from authplugin.brokers.mosquitto.exchange import Exchanges
 from authplugin.brokers.mosquitto.lines import LineBudget, WaitingLines, line, shown
 from authplugin.brokers.mosquitto.live import LiveConfiguration, read, set_log_level
+from authplugin.brokers.mosquitto.unfinished import Unfinished
 from authplugin.clock import SystemClock
 from authplugin.errors import AuthpluginError, Reason
+from authplugin.events import TAKE
 from authplugin.model import Action, Allow, Connect, Decision, Deny, Grant, Possession, Terms
 from authplugin.topics.containment import matches
 
 _STOP_SECONDS = 0.5
 _ACTIONS = {ACL_READ: Action.RECEIVE, ACL_SUBSCRIBE: Action.SUBSCRIBE}
+_HURRY: tuple[Effect, ...] = ((HURRY, b""),)
 _RARE = frozenset({"reload", "stop"})
 """Callbacks that a person asked for: their time is counted, and no news."""
 
@@ -138,6 +141,7 @@ class Plugin:
         self._gate = assembly.gate
         self._sessions = assembly.sessions
         self._metrics = assembly.metrics
+        self._events = assembly.guards.events
         self._live = live
         self._lines = LineBudget()
         self._waiting = waiting
@@ -146,7 +150,8 @@ class Plugin:
         # The shim's name of a connection → client id: at its end the broker no longer tells the latter.
         # "" for service accounts, which no session is kept of.
         self._clients: dict[int, str] = {}
-        self._exchanges = Exchanges()
+        clients = assembly.loaded.settings.clones.clients_per_asset
+        self._exchanges = Exchanges(assembly.guards.throttle, Unfinished(clients))
         # Who came in by an exchange, as they asked: the broker asks again at SIGHUP and has no password.
         self._proved: dict[int, Connect] = {}
         self._departures = Departures()
@@ -221,13 +226,14 @@ class Plugin:
         if isinstance(challenge, Deny):
             refusal = self._refuse(connect, challenge)
             return refusal if renews is None else self._end(connect.client_id, challenge.reason, refusal)
+        now = time.monotonic()
+        if renews is None and not self._exchanges.admits(challenge, now):
+            return self._turn_away(
+                connect, Reason.THROTTLED, "too many exchanges of the asset, or from there, were never finished"
+            )
         seconds = self._assembly.loaded.settings.mosquitto.exchange_s
         exchange = self._exchanges.begin(
-            client,
-            challenge,
-            connect.client_id,
-            renews=renews is not None,
-            until=time.monotonic() + seconds,
+            client, challenge, connect.client_id, renews=renews is not None, now=now, until=now + seconds
         )
         self._clients[client] = connect.client_id
         return Answer(CHALLENGE, exchange.name.encode(), ((AUTH_DATA, challenge.nonce),))
@@ -235,7 +241,7 @@ class Plugin:
     @_closed
     def prove(self, client: int, data: bytes | None) -> Answer:
         """A client answers what it was asked."""
-        exchange = self._exchanges.end(client)
+        exchange = self._exchanges.end(client, time.monotonic())
         if client in self._departures:
             # Let in again, it would be the session of a client id that the broker knows another under.
             return Answer(DENY) if exchange is None else self._turn_away(exchange.challenge.connect)
@@ -251,6 +257,7 @@ class Plugin:
             refusal = self._refuse(connect, decision)
             return refusal if exchange.name else self._end(exchange.client_id, decision.reason, refusal)
         self._proved[client] = connect
+        self._exchanges.prove(exchange.challenge)
         return self._let_in(client, connect, decision)
 
     @_closed
@@ -291,12 +298,12 @@ class Plugin:
     def disconnect(self, client: int) -> Answer:
         """A connection ended, whoever it was."""
         client_id = self._clients.pop(client, None)
-        self._exchanges.end(client)
+        self._exchanges.abandon(client)
         self._proved.pop(client, None)
         self._departures.forget(client)
         if client_id:
             self._gate.close_session(client_id, client)
-        return Answer(DENY)
+        return Answer(DENY, effects=self._hurry())
 
     @_closed
     def reload(self) -> Reload:
@@ -340,7 +347,7 @@ class Plugin:
         if before is not None:
             # The broker ends it right after this answer, unless it has lost sight of it.
             self._departures.expect(before, time.monotonic())
-        return Answer(ALLOW, grant.asset_id.encode())
+        return Answer(ALLOW, grant.asset_id.encode(), self._hurry())
 
     def _judge_again(self, client: int, connect: Connect) -> Answer:
         """The broker asks about a client that has proved its key on this connection: does its token hold?"""
@@ -357,9 +364,14 @@ class Plugin:
         self._metrics.authenticated(connect, decision, 0.0)
         return self._refuse(connect, decision)
 
-    def _turn_away(self, connect: Connect) -> Answer:
-        """Refuse a connection that should have ended to renew."""
-        decision = Deny(Reason.CLIENT_ID_MISMATCH, "the connection was taken over or is being ended")
+    def _turn_away(
+        self,
+        connect: Connect,
+        reason: Reason = Reason.CLIENT_ID_MISMATCH,
+        detail: str = "the connection was taken over or is being ended",
+    ) -> Answer:
+        """Refuse what the gate would not: by default, a connection that should have ended to renew."""
+        decision = Deny(reason, detail)
         self._metrics.authenticated(connect, decision, 0.0)
         return self._refuse(connect, decision)
 
@@ -387,9 +399,16 @@ class Plugin:
             ]
 
     def _publish_events(self, effects: list[Effect]) -> None:
-        events = self._assembly.guards.events
-        if events is not None:
-            effects += [(PUBLISH, event.topic.encode(), event.payload) for event in events.take()]
+        if self._events is not None:
+            effects += [(PUBLISH, event.topic.encode(), event.payload) for event in self._events.take()]
+            effects += self._hurry()
+
+    def _hurry(self) -> tuple[Effect, ...]:
+        """Tick at the next turn of the broker's loop when one tick's events wait already.
+
+        In a storm more of them come between two ticks than may wait, or than one turn should write.
+        """
+        return _HURRY if self._events is not None and len(self._events) >= TAKE else ()
 
     def _adopt_change(self, _effects: list[Effect]) -> None:
         """Have a changed file adopted when this turn of the broker's loop ends, as by a person's signal."""

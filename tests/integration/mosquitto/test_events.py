@@ -1,12 +1,15 @@
 """What the gate saw goes out as messages: to service accounts that may read it, never to or from devices."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.mosquitto import scrape
 from tests.support.mqtt import Client
 
 from .conftest import ASSET, SERVICE, SERVICE_PASSWORD, SHORT, Gated
@@ -15,6 +18,7 @@ pytestmark = pytest.mark.needs("mosquitto", "cc")
 
 Gates = Callable[..., AbstractContextManager[Gated]]
 NOT_AUTHORIZED = 0x87
+STORM = 400
 READER = '\n[[service_accounts]]\nname = "watch"\nsubscribe = ["assetgate/auth/#"]\n'
 
 
@@ -89,3 +93,16 @@ def test_events_wait_for_a_reader_with_a_session_of_its_own(told: Gated) -> None
     with told.client() as reader:
         assert reader.connect("watch-2", "watch", SERVICE_PASSWORD, clean=False, expiry=600) == 0
         assert event(reader, "session_started", SHORT + ":away")["subject"] == ASSET
+
+
+def test_a_storm_of_sessions_is_told_whole(gate_of: Gates, tmp_path: Path) -> None:
+    with gate_of(tmp_path, extra=READER + "\n[events]\ncapacity = 220\n") as gated, watcher(gated) as reader:
+        token = gated.token()
+        for _ in range(STORM):
+            with gated.client() as client:
+                assert client.connect(SHORT, "", token) == 0
+        told = Counter(
+            json.loads(message.payload)["type"].split(".")[2] for message in reader.messages(2 * STORM)
+        )
+        assert told == {"session_started": STORM, "session_ended": STORM}
+        assert scrape(gated.metrics_port)["authplugin_events_dropped_total"] == 0

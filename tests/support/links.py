@@ -38,7 +38,11 @@ class Link(Protocol):
 
 
 def open_link(
-    port: int, transport: Transport = Transport.TCP, *, certificate: tuple[str, str] | None = None
+    port: int,
+    transport: Transport = Transport.TCP,
+    *,
+    certificate: tuple[str, str] | None = None,
+    source: str = "",
 ) -> Link:
     """Connect to 127.0.0.1.
 
@@ -46,8 +50,11 @@ def open_link(
         port: of the listener.
         transport: what it speaks.
         certificate: PEM files of a client's certificate and key, for TLS.
+        source: address to come from, of 127.0.0.0/8; "" for whichever.
     """
-    plain = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE)
+    plain = socket.create_connection(
+        ("127.0.0.1", port), timeout=DEADLINE, source_address=(source, 0) if source else None
+    )
     plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
         if transport is Transport.TLS:

@@ -87,6 +87,7 @@ class Client:
         version: 3, 4 or 5.
         transport: what that port speaks.
         certificate: PEM files of a client's certificate and key, for TLS.
+        source: address to come from, of 127.0.0.0/8; "" for whichever.
     """
 
     def __init__(
@@ -96,9 +97,10 @@ class Client:
         version: int = 4,
         transport: Transport = Transport.TCP,
         certificate: tuple[str, str] | None = None,
+        source: str = "",
     ) -> None:
         self.version = version
-        self._socket = open_link(port, transport, certificate=certificate)
+        self._socket = open_link(port, transport, certificate=certificate, source=source)
         self._buffer = b""
         self._inbox: list[Packet] = []
         self._packet_id = 0

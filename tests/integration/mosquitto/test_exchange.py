@@ -291,16 +291,46 @@ def test_sighup_keeps_who_came_in_by_an_exchange(gated: Gated) -> None:
 
 
 def test_connections_that_were_challenged_and_dropped_leave_nothing_behind(gated: Gated) -> None:
-    device = Device(gated)
+    device = Device(gated, OTHER_SHORT)
     wait_sessions(gated, 0)
     token = device.token()
-    for n in range(100):
+    for n in range(50):
         with gated.client() as client:
             device.begin(client, f":{n}", token)
     with device.connect() as client:
         wait_sessions(gated, 1)
         client.ping()
     wait_sessions(gated, 0)
+
+
+def test_a_copy_of_a_token_leaves_some_exchanges_unfinished_and_keeps_its_device_not_out(
+    gate_of: Gates, tmp_path: Path
+) -> None:
+    """2.0 keeps what is left of each until the session that it asked for would have ended."""
+    with gate_of(tmp_path) as gated:
+        device = Device(gated)
+        token = device.token()
+        device.connect(token=token).close()
+        left = []
+        for place in range(2, 6):
+            begun = 0
+            while True:
+                with Client(gated.broker.port, version=5, source=f"127.0.0.{place}") as thief:
+                    asked = thief.begin(SHORT, "ace", write_token(token))
+                    if asked.kind == CONNACK:
+                        break
+                    begun += 1
+            left.append(begun)
+        # An address pays five a second back, and the broker notices a little later that one has gone.
+        assert 50 <= left[0] < 70
+        assert 100 <= sum(left) <= 102
+        assert left[-1] == 0
+        assert gated.decisions(outcome="refused", reason="throttled") == len(left)
+        gated.broker.wait_for(
+            "throttled .too many exchanges of the asset, or from there, were never finished"
+        )
+        with device.connect(token=token) as client:
+            client.ping()
 
 
 def test_possession_required_refuses_the_bare_token(gate_of: Gates, tmp_path: Path) -> None:

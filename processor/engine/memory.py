@@ -6,6 +6,7 @@ import msgspec
 
 from processor.cases.episode import Episode
 from processor.detect.detector import Target
+from processor.engine.pieces import Piece, encode_pieces
 from processor.errors import StreamError
 
 #: Version of the format; raised with every change that older code cannot read.
@@ -55,13 +56,12 @@ class _Head(msgspec.Struct, frozen=True):
     version: int
 
 
-_ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(Memory)
 
 
-def encode(memory: Memory) -> bytes:
-    """The bytes of a dump."""
-    return _ENCODER.encode(memory)
+def encode(memory: Memory) -> list[Piece]:
+    """The bytes of a dump in pieces that follow each other: its columns are pieces as they stand."""
+    return list(encode_pieces(memory))
 
 
 def decode(data: bytes | memoryview, partition: int) -> Memory:

@@ -33,6 +33,7 @@ from processor.engine import order, passes, snapshot
 from processor.engine.bank import Array, Change
 from processor.engine.heartbeat import PartitionClock, read_beat
 from processor.engine.index import RECENT, Index
+from processor.engine.pieces import Piece
 from processor.errors import DeadLetter, DeadReason
 from processor.limits import Limits
 from processor.model import CONTENT_TYPE, HEARTBEAT, TAIL, CaseEvent, Counts, Dead, Notes, Outcome, Record
@@ -213,6 +214,10 @@ class Engine:
 
     def dump(self) -> bytes:
         """The whole memory, with the version of its format and the hash of the rules."""
+        return b"".join(self.pieces())
+
+    def pieces(self) -> list[Piece]:
+        """`dump` in pieces that follow each other; some are this memory itself: good until the next run."""
         return snapshot.dump(self)
 
     @classmethod

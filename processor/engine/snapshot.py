@@ -18,13 +18,14 @@ from processor.model import Counts
 if TYPE_CHECKING:
     from processor.engine.index import Index
     from processor.engine.partition import Engine
+    from processor.engine.pieces import Piece
 
 #: What was taken in once is taken over, whatever the bound is now.
 _UNBOUNDED = 1 << 31
 
 
-def dump(engine: Engine) -> bytes:
-    """Everything `restore` needs to continue as if nothing had happened."""
+def dump(engine: Engine) -> list[Piece]:
+    """Everything `restore` needs to continue as if nothing had happened, in pieces that follow each other."""
     index = engine.index
     count, assets = index.series_count, len(index.keys)
     shapes: dict[tuple[str, ...], int] = {}

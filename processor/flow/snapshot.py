@@ -1,8 +1,11 @@
 """A partition's memory as a record of the state topic: lz4 of a versioned whole."""
 
+from collections.abc import Iterable, Sequence
+
 import cramjam
 import msgspec
 
+from processor.engine.pieces import Piece
 from processor.errors import StreamError
 from processor.kafka.admin import LARGE_RECORD
 
@@ -35,17 +38,38 @@ class _Head(msgspec.Struct, frozen=True, array_like=True):
 LARGEST_SNAPSHOT = LARGE_RECORD - 4096
 #: lz4's quick level costs a quarter of the better one and gives a third more.
 _QUICK = 1
+_BETTER = 4
 #: A value of at most this many bytes has room to grow in a record of `LARGE_RECORD`.
 _AMPLE = 8_388_608
+_CHUNK = 262_144
+#: First bytes of MessagePack's array of four and of `bin 32`, whose length of 32 bits follows.
+_ARRAY, _BIN = b"\x94", b"\xc6"
 _DECODER = msgspec.msgpack.Decoder(Snapshot)
 _HEAD = msgspec.msgpack.Decoder(_Head)
 
 
-def encode(snapshot: Snapshot) -> bytes:
-    """The record's value: compressed as quickly as lz4 can, unless it must be small to be one record."""
-    plain = msgspec.msgpack.encode(snapshot)
-    value = cramjam.lz4.compress(plain, level=_QUICK)
-    return bytes(value if len(value) <= _AMPLE else cramjam.lz4.compress(plain))
+def encode(offset: int, rules: str, memory: Sequence[Piece], *, version: int = VERSION) -> bytes:
+    """The record's value: compressed as quickly as lz4 can, unless it must be small to be one record.
+
+    Args:
+        offset: of the first input record that the memory does not cover.
+        rules: hash of the rule set that made it.
+        memory: `Engine.pieces`; a second copy of a memory never exists, only its compressed form.
+        version: of this format.
+    """
+    size = sum(len(piece) for piece in memory)
+    head = b"".join((_ARRAY, *map(msgspec.msgpack.encode, (version, offset, rules)), _BIN, size.to_bytes(4)))
+    value = _compress((head, *memory), _QUICK)
+    return value if len(value) <= _AMPLE else _compress((head, *memory), _BETTER)
+
+
+def _compress(pieces: Iterable[Piece], level: int) -> bytes:
+    lz4 = cramjam.lz4.Compressor(level=level)
+    for piece in pieces:
+        for at in range(0, len(piece), _CHUNK):
+            # cramjam takes bytes alone: what is copied for it is little at a time.
+            lz4.compress(bytes(piece[at : at + _CHUNK]))
+    return bytes(lz4.finish())
 
 
 def decode(value: bytes, where: str) -> Snapshot:

@@ -227,7 +227,7 @@ class WorkerSettings(_Table, frozen=True):
         int,
         Meta(ge=1, description="Dead letters of one asset in an hour; more are a finding, once a day."),
     ] = 100
-    buffered_runs: Annotated[int, Meta(ge=2, le=1000, description="Steps that may wait in memory.")] = 16
+    buffered_runs: Annotated[int, Meta(ge=2, le=1000, description="Steps that may wait in memory.")] = 4
 
 
 class MetricsSettings(_Table, frozen=True):

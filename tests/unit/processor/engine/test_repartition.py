@@ -71,7 +71,7 @@ class Partitions:
         memories = [decode(engine.dump(), engine.partition) for engine in self.engines]
         after = Partitions(
             [
-                Engine.load(encode(memory), RULES, partition=number, limits=LIMITS)
+                Engine.load(b"".join(encode(memory)), RULES, partition=number, limits=LIMITS)
                 for number, memory in enumerate(deal(memories, count, to(count)))
             ]
         )

@@ -1,0 +1,34 @@
+"""A struct in pieces: the bytes say the same, and columns are not copied."""
+
+import msgspec
+import numpy as np
+
+from processor.engine.pieces import encode_pieces
+
+
+class Part(msgspec.Struct):
+    """One of many."""
+
+    name: str
+    column: memoryview
+
+
+class Whole(msgspec.Struct):
+    """Columns at every depth, and none."""
+
+    parts: list[Part]
+    column: memoryview
+    none: list[Part]
+    names: dict[str, int]
+
+
+COLUMN = np.arange(40_000, dtype=np.int64).view(np.uint8).data
+WHOLE = Whole([Part("a", COLUMN[:9]), Part("b", COLUMN[:0])], COLUMN, [], {"x": 1})
+
+
+def test_the_pieces_together_decode_to_the_struct() -> None:
+    assert msgspec.msgpack.decode(b"".join(encode_pieces(WHOLE)), type=Whole) == WHOLE
+
+
+def test_a_column_is_a_piece_as_it_stands() -> None:
+    assert any(piece is COLUMN for piece in encode_pieces(WHOLE))

@@ -90,7 +90,10 @@ ADVICE: Mapping[Reason, Advice] = {
         "Two clients were seen with one identity, or an administrator says so.",
         "Find the copy, revoke it, then `authplugin release` the asset.",
     ),
-    Reason.THROTTLED: Advice("Too many bad attempts came from this address.", "Wait; find who sends them."),
+    Reason.THROTTLED: Advice(
+        "Too many bad attempts came from this address, or too many exchanges were never finished.",
+        "Wait; find who sends them.",
+    ),
     Reason.CLIENT_ID_MISMATCH: Advice(
         "The MQTT client id is not the token's asset id, nor it, a colon and a suffix.",
         "Use the asset id as client id.",

@@ -229,7 +229,7 @@ class Plugin:
         now = time.monotonic()
         if renews is None and not self._exchanges.admits(challenge, now):
             return self._turn_away(
-                connect, Reason.THROTTLED, "too many exchanges of the asset, or from there, were never finished"
+                connect, Reason.THROTTLED, "too many exchanges of the asset or from there never ended"
             )
         seconds = self._assembly.loaded.settings.mosquitto.exchange_s
         exchange = self._exchanges.begin(

@@ -56,9 +56,12 @@ class Timing(msgspec.Struct, frozen=True):
 
 
 def rise(
-    episode: Episode | None, timing: Timing, *, t: int, previous: int, finding: Finding
+    episode: Episode | None, timing: Timing, now: Timing, *, t: int, previous: int, finding: Finding
 ) -> tuple[Episode, list[tuple[Turn, int, Episode]]]:
-    """The condition came true at `t`; `previous` is the time of the sample before it."""
+    """The condition came true at `t`; `previous` is the time of the sample before it.
+
+    `timing` is that of the episode's last turn, `now` that of `t`: they differ where rules changed.
+    """
     turns: list[tuple[Turn, int, Episode]] = []
     if episode is not None and episode.phase is Phase.RECOVERING:
         if previous < episode.since + timing.clear:
@@ -68,16 +71,16 @@ def rise(
     elif episode is not None:
         return episode, turns
     started = Episode(start=t, phase=Phase.PENDING, since=t, clock=None, finding=finding)
-    if timing.hold == 0:
+    if now.hold == 0:
         started.phase = Phase.OPEN
         turns.append((Turn.OPENED, t, started))
     return started, turns
 
 
 def fall(
-    episode: Episode, timing: Timing, *, t: int, previous: int
+    episode: Episode, timing: Timing, now: Timing, *, t: int, previous: int
 ) -> tuple[Episode | None, list[tuple[Turn, int, Episode]]]:
-    """The condition ended at `t`."""
+    """The condition ended at `t`; see `rise`."""
     turns: list[tuple[Turn, int, Episode]] = []
     if episode.phase is Phase.RECOVERING:
         return episode, turns
@@ -85,11 +88,23 @@ def fall(
         if previous < episode.start + timing.hold:
             return None, turns
         turns.append((Turn.OPENED, episode.start + timing.hold, episode))
-    if timing.clear == 0:
+    if now.clear == 0:
         turns.append((Turn.CLOSED, t, episode))
         return None, turns
     episode.phase, episode.since, episode.clock = Phase.RECOVERING, t, None
     return episode, turns
+
+
+def cut(episode: Episode, timing: Timing, *, t: int, previous: int) -> list[tuple[Turn, int, Episode]]:
+    """The rule is no longer in force from `t` on, so nobody looks: what was opened is closed."""
+    if episode.phase is Phase.PENDING:
+        due = episode.start + timing.hold
+        if previous < due:
+            return []
+        return [(Turn.OPENED, due, episode), (Turn.CLOSED, t, episode)]
+    recovered = episode.since + timing.clear
+    at = min(recovered, t) if episode.phase is Phase.RECOVERING else t
+    return [(Turn.CLOSED, max(at, episode.since), episode)]
 
 
 def settle(

@@ -36,7 +36,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from processor.rules import RulesRefused, load_rules  # noqa: PLC0415 - --help stays fast
+    from processor.cases.event import write_time  # noqa: PLC0415 - --help stays fast
+    from processor.rules import RulesRefused, load_rules  # noqa: PLC0415 - as above
 
     try:
         rules = load_rules(args.file)
@@ -47,7 +48,10 @@ def _check(args: argparse.Namespace) -> int:
     for rule in rules.rules:
         print(f"{rule.id} (version {rule.version}, {rule.kind}, {rule.severity}): {_sentence(rule)}")
     count = len(rules.rules)
-    print(f"{args.file}: {count} {'rule' if count == 1 else 'rules'}, hash {rules.hash}")
+    said = f"{args.file}: {count} {'rule' if count == 1 else 'rules'}, hash {rules.hash}"
+    if rules.effective is not None:
+        said += f", in force from {write_time(rules.effective)}"
+    print(said)
     if args.warm:
         from processor.engine import warm  # noqa: PLC0415 - compiling is asked for
 

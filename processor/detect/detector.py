@@ -40,8 +40,11 @@ class Detector:
         step: sees each sample of a series once, in event time (milliseconds); returns whether the condition
             holds. Plain Python that numba compiles: fields by attribute, no objects.
         tick: for conditions that no sample announces; called when the partition's clock moves, with the
-            clock and the clock at the last held gap (both milliseconds of proven time).
+            clock and the clock at the last held gap (both milliseconds of proven time). A time of that
+            clock is kept in the field `seen` of the state and nowhere else: partitions' clocks differ, and an
+            asset may come to another partition.
         explain: state at the finding, parameters, and the sample → seen, expected, margin.
+        forming: parameters that a state is made with: where one of them changes, it means something else.
         onset: event time at which a condition found by `tick` began, from state and parameters.
     """
 
@@ -54,6 +57,7 @@ class Detector:
     params: np.dtype[Any]
     step: Step
     explain: Callable[[Row, Row, int, float], Explanation]
+    forming: tuple[str, ...] = ()
     tick: Tick | None = None
     onset: Callable[[Row, Row], int] | None = None
 
@@ -66,3 +70,5 @@ class Detector:
                 )
         if (self.tick is None) != (self.onset is None):
             raise TypeError(f"{self.name}: tick and onset belong together")
+        if self.tick is not None and "seen" not in (self.state.names or ()):
+            raise TypeError(f"{self.name}: a detector with a tick keeps the clock in a field called 'seen'")

@@ -103,4 +103,5 @@ EWMA = Detector(
     params=PARAMS,
     step=step,
     explain=explain,
+    forming=("window",),
 )

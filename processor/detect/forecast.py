@@ -136,4 +136,5 @@ FORECAST = Detector(
     params=PARAMS,
     step=step,
     explain=explain,
+    forming=("window",),
 )

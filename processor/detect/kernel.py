@@ -25,12 +25,11 @@ from processor.detect.detector import Detector
 Array = NDArray[Any]
 
 
-def _sweep(slot, t, v, first, rule, params, state, flag, out):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202, PLR0913, PLR0917 - compiled: one argument a column
-    """Every rule of every sample's series; only changes of a flag are written out. Returns how many."""
+def _sweep(begin, end, t, v, rule, params, state, flag, out):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202, PLR0913, PLR0917 - compiled: one argument a column
+    """Rows `begin` to `end` of every sample; only changes of a flag are written out. Returns how many."""
     k = 0
-    for i in range(slot.shape[0]):
-        s = slot[i]
-        for r in range(first[s], first[s + 1]):
+    for i in range(begin.shape[0]):
+        for r in range(begin[i], end[i]):
             on = step(state[r], params[rule[r]], t[i], v[i])  # type: ignore[name-defined] # noqa: F821 - bound when rebuilt
             if on != (flag[r] != 0):
                 flag[r] = on
@@ -160,7 +159,7 @@ def warm(detector: Detector, rule: np.dtype[Any]) -> None:
     `rule` is the type of a row's place among the rules.
     """
     kernel = build(detector, jit=True)
-    nothing = np.zeros(0, np.int64)
+    no_rows = np.zeros(0, np.int32)
     rows = (
         np.zeros(0, rule),
         np.zeros(0, detector.params),
@@ -168,6 +167,6 @@ def warm(detector: Detector, rule: np.dtype[Any]) -> None:
         np.zeros(0, np.uint8),
         np.zeros(0, kernel.out),
     )
-    kernel.sweep(nothing, nothing, np.zeros(0), np.zeros(1, np.int32), *rows)
+    kernel.sweep(no_rows, no_rows, np.zeros(0, np.int64), np.zeros(0), *rows)
     if kernel.tick is not None:
         kernel.tick(0, 0, 0, *rows)

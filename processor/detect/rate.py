@@ -106,4 +106,5 @@ RATE = Detector(
     params=PARAMS,
     step=step,
     explain=explain,
+    forming=("window",),
 )

@@ -60,4 +60,5 @@ STUCK = Detector(
     params=PARAMS,
     step=step,
     explain=explain,
+    forming=("tolerance",),
 )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from processor.detect.detector import Target
 from processor.detect.kernel import Kernel
 from processor.model import Explanation
-from processor.rules.ruleset import Rule
+from processor.rules.schedule import Term
 
 Array = NDArray[Any]
 
@@ -61,7 +61,16 @@ class Change(NamedTuple):
     series: int
     on: bool
     state: Any
+    params: Any
     bank: "Bank"
+
+
+class Span(NamedTuple):
+    """Of each sample its series' first row and the one after its last; and how many rows that is in all."""
+
+    begin: Array
+    end: Array
+    asked: int
 
 
 class Layout:
@@ -71,16 +80,20 @@ class Layout:
 
     Args:
         rules: of a bank.
+        eras: how many rule sets there are.
     """
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
+    def __init__(self, rules: Sequence[Term], eras: int) -> None:
         self.rules = tuple(rules)
+        self._eras = eras
         self.first = np.zeros(1, np.int32)
         #: Each row's rule: its place among the rules.
         self.rule = np.zeros(0, np.uint8 if len(rules) <= SMALL else np.uint16)
+        #: The eras in which each row is judged, as bits; not kept while there is only one.
+        self.masks = np.zeros(0, np.uint8)
         self.rows = 0
-        self._picky = any(rule.assets != ("*",) for rule in rules)
-        self._plans: dict[tuple[Target, tuple[str, ...]], tuple[Array, Array]] = {}
+        self._picky = any(rule.assets != ("*",) for term in rules for rule in term.nearest)
+        self._plans: dict[tuple[Target, tuple[str, ...]], tuple[Array, Array, Array]] = {}
 
     def attach(self, series: int, asset: str, target: Target, names: tuple[str, ...]) -> None:
         """Give series that follow each other their rows."""
@@ -89,17 +102,35 @@ class Layout:
             plan = self._make_plan(asset, target, names)
             if not self._picky and len(self._plans) < _PLANS:
                 self._plans[target, names] = plan
-        ends, places = plan
+        ends, places, masks = plan
         start, end = self.rows, self.rows + len(places)
         self.first = grown(self.first, series + len(names) + 1)
         self.first[series + 1 : series + 1 + len(names)] = ends + start
         self.rule = grown(self.rule, end)
         self.rule[start:end] = places
+        if self._eras > 1:
+            self.masks = grown(self.masks, end)
+            self.masks[start:end] = masks
         self.rows = end
 
-    def count(self, series: Array) -> int:
-        """How many rules look at these samples."""
-        return int((self.first[series + 1] - self.first[series]).sum())
+    def span(self, series: Array) -> Span:
+        """The rows of samples' series."""
+        begin, end = self.first[series], self.first[series + 1]
+        return Span(begin, end, int((end - begin).sum()))
+
+    def judged(self, rows: Array, era: int) -> Array:
+        """Which of the rows are judged in an era."""
+        bits: Array = self.masks[rows] & np.uint8(1 << era)
+        return bits.astype(bool)
+
+    def pairs(self, series: Array, era: int) -> tuple[Array, Array]:
+        """Each sample with each of the rows that judge it in an era: places among the samples, and rows."""
+        begin, end, asked = self.span(series)
+        counts = end - begin
+        samples = np.repeat(np.arange(len(series)), counts)
+        rows = np.arange(asked) + np.repeat(begin - np.cumsum(counts) + counts, counts)
+        judged = self.judged(rows, era)
+        return samples[judged], rows[judged].astype(np.int32)
 
     def series_of(self, row: int, series_count: int) -> int:
         """The series that a row is of."""
@@ -109,12 +140,14 @@ class Layout:
         """The series of every row."""
         return np.repeat(np.arange(series_count), np.diff(self.first[: series_count + 1]))
 
-    def _make_plan(self, asset: str, target: Target, names: tuple[str, ...]) -> tuple[Array, Array]:
+    def _make_plan(self, asset: str, target: Target, names: tuple[str, ...]) -> tuple[Array, Array, Array]:
         found = [
-            [at for at, rule in enumerate(self.rules) if rule.selects(asset, target, name)] for name in names
+            [(at, mask) for at, term in enumerate(self.rules) if (mask := term.mask(asset, target, name))]
+            for name in names
         ]
-        places = np.array([place for each in found for place in each], self.rule.dtype)
-        return np.cumsum([len(each) for each in found], dtype=np.int32), places
+        places = np.array([place for each in found for place, _ in each], self.rule.dtype)
+        masks = np.array([mask for each in found for _, mask in each], np.uint8)
+        return np.cumsum([len(each) for each in found], dtype=np.int32), places, masks
 
 
 class Bank:
@@ -122,18 +155,21 @@ class Bank:
 
     Args:
         kernel: the detector's passes.
-        rules: the rules that use it, with their places in the rule set.
-        layout: of rules that select like these.
+        rules: the terms that use it, with their places in the schedule.
+        layout: of terms that select like these.
+        eras: how many rule sets there are.
     """
 
-    def __init__(self, kernel: Kernel, rules: Sequence[tuple[int, Rule]], layout: Layout) -> None:
+    def __init__(self, kernel: Kernel, rules: Sequence[tuple[int, Term]], layout: Layout, eras: int) -> None:
         self.kernel = kernel
         self.rules = tuple(rules)
         self.layout = layout
-        self.params = np.zeros(len(rules), kernel.detector.params)
-        for place, (_, rule) in enumerate(rules):
-            for field, value in rule.params.items():
-                self.params[field][place] = value
+        #: Of each era and rule.
+        self.params = np.zeros((eras, len(rules)), kernel.detector.params)
+        for place, (_, term) in enumerate(rules):
+            for era, rule in enumerate(term.nearest):
+                for field, value in rule.params.items():
+                    self.params[field][era, place] = value
         #: Rules asked about samples so far.
         self.evaluations = 0
         self.state = np.zeros(0, kernel.detector.state)
@@ -148,50 +184,65 @@ class Bank:
         """Make room for the layout's rows."""
         self.state, self.flag = grown(self.state, self.rows), grown(self.flag, self.rows)
 
-    def sweep(self, series: Array, t: Array, v: Array, asked: int) -> Iterator[Change]:
-        """Judge samples in order; `asked` is how many rules look at them."""
-        layout = self.layout
-        if not asked:
+    def sweep(self, series: Array, t: Array, v: Array, span: Span) -> Iterator[Change]:
+        """Judge samples in order by the one rule set that there is."""
+        if not span.asked:
             return iter(())
-        self.evaluations += asked
-        out = np.empty(asked, self.kernel.out)
-        columns = (layout.first, layout.rule, self.params, self.state, self.flag, out)
-        return self._changes(out, self.kernel.sweep(series, t, v, *columns), series)
+        self.evaluations += span.asked
+        out = np.empty(span.asked, self.kernel.out)
+        columns = (self.layout.rule, self.params[0], self.state, self.flag, out)
+        found = self.kernel.sweep(span.begin, span.end, t, v, *columns)
+        return self._changes(out[:found], series[out["sample"][:found]], 0)
 
-    def tick(self, clock: int, gap: int, series_count: int) -> Iterator[Change]:
+    def sweep_era(self, samples: Array, series: Array, t: Array, v: Array, era: int) -> Iterator[Change]:
+        """Judge those of the samples at the places `samples`, which are of one era."""
+        which, rows = self.layout.pairs(series[samples], era)
+        if not len(rows):
+            return iter(())
+        self.evaluations += len(rows)
+        out = np.empty(len(rows), self.kernel.out)
+        columns = (self.layout.rule, self.params[era], self.state, self.flag, out)
+        places = samples[which]
+        found = self.kernel.sweep(rows, rows + np.int32(1), t[places], v[places], *columns)
+        out["sample"][:found] = places[out["sample"][:found]]
+        return self._changes(out[:found], series[out["sample"][:found]], era)
+
+    def tick(self, clock: int, gap: int, series_count: int, era: int) -> Iterator[Change]:
         """Let the clock speak to every row."""
         if self.kernel.tick is None or not self.rows:
             return iter(())
+        layout = self.layout
         out = np.empty(self.rows, self.kernel.out)
-        columns = (self.rows, self.layout.rule, self.params, self.state, self.flag, out)
-        found = self.kernel.tick(clock, gap, *columns)
-        series = [self.layout.series_of(row, series_count) for row in out["row"][:found].tolist()]
-        return self._changes(out, found, series)
+        columns = (self.rows, layout.rule, self.params[era], self.state, self.flag, out)
+        changes = out[: self.kernel.tick(clock, gap, *columns)]
+        if len(self.params) > 1:
+            # The clock may speak to a row that is not judged now: it has begun too early or has ended.
+            changes = changes[layout.judged(changes["row"], era)]
+        series = [layout.series_of(row, series_count) for row in changes["row"].tolist()]
+        return self._changes(changes, series, era)
 
-    def _changes(self, out: Array, count: int, series: Sequence[int] | Array) -> Iterator[Change]:
-        """`series`: of each sample, or of each change when the clock made it."""
-        for at, each in enumerate(out[:count].view(np.recarray)):
+    def _changes(self, changes: Array, series: Sequence[int] | Array, era: int) -> Iterator[Change]:
+        """`series`: of each change."""
+        params = self.params[era].view(np.recarray)
+        for at, each in enumerate(changes.view(np.recarray)):
             place = self.layout.rule[each.row]
             yield Change(
                 sample=int(each.sample),
                 rule=self.rules[place][0],
-                series=int(series[each.sample if each.sample >= 0 else at]),
+                series=int(series[at]),
                 on=bool(each.on),
                 state=each.state,
+                params=params[place],
                 bank=self,
             )
 
     def explain(self, change: Change, t: int, v: float) -> Explanation:
         """Why the detector spoke."""
-        return self.kernel.detector.explain(change.state, self._parameters(change), t, v)
+        return self.kernel.detector.explain(change.state, change.params, t, v)
 
     def onset(self, change: Change) -> int:
         """Event time of a change that the clock made."""
         onset = self.kernel.detector.onset
         if onset is None:  # pragma: no cover - a Detector has both or neither
             raise TypeError(f"{self.kernel.detector.name} has no onset")
-        return onset(change.state, self._parameters(change))
-
-    def _parameters(self, change: Change) -> Any:  # noqa: ANN401 - a row of a dtype known at run time
-        place = next(place for place, (rule, _) in enumerate(self.rules) if rule == change.rule)
-        return self.params.view(np.recarray)[place]
+        return onset(change.state, change.params)

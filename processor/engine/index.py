@@ -9,7 +9,7 @@ from processor.detect.detector import Target
 from processor.detect.kernel import build
 from processor.engine.bank import Array, Bank, Layout, grown
 from processor.engine.order import ASSET, NEVER, SERIES
-from processor.rules.ruleset import Rule, RuleSet
+from processor.rules.schedule import Schedule, Term
 
 #: One sample remembered as evidence.
 RECENT = np.dtype([("t", np.int64), ("v", np.float64)], align=True)
@@ -24,8 +24,7 @@ class Index:
     that shape needs no look-up per metric. Whatever else the asset sends is found one by one.
     """
 
-    def __init__(self, rules: RuleSet, *, jit: bool, evidence: int) -> None:
-        self.rules = rules
+    def __init__(self, schedule: Schedule, *, jit: bool, evidence: int) -> None:
         self.keys: list[bytes] = []
         self.shape: list[Shape | None] = []
         self.by_key: dict[bytes, int] = {}
@@ -42,8 +41,12 @@ class Index:
         self._shapes: dict[tuple[str, ...], Shape] = {}
         self._more: dict[tuple[int, int], int] = {}
         self._name_of: dict[tuple[Target, str], int] = {}
-        self.layouts, self.banks = _make_banks(rules, jit=jit)
-        self._selected = {(rule.target, rule.select) for rule in rules.rules}
+        self.layouts, self.banks = _make_banks(schedule, jit=jit)
+        self._selected = [
+            {term.series for term in schedule.terms if term.rules[era] is not None}
+            for era in range(len(schedule.eras))
+        ]
+        self._whole = any(term.series == (Target.ASSET, "") for term in schedule.terms)
 
     def add_asset(self, key: bytes) -> int:
         """A row for an asset not met before."""
@@ -55,7 +58,7 @@ class Index:
         row = self.assets[at]
         row["newest"] = row["mark"] = NEVER
         row["top"] = row["head"] = row["whole"] = row["begin"] = -1
-        if (Target.ASSET, "") in self._selected:
+        if self._whole:
             row["whole"] = self._add(at, Target.ASSET, ("",), self._number(Target.ASSET, ""))
         return at
 
@@ -63,9 +66,9 @@ class Index:
         """The asset's id."""
         return self.keys[at].decode("ascii")
 
-    def known(self, target: Target, name: str) -> bool:
-        """Whether any rule looks at series of this name."""
-        return (target, name) in self._selected
+    def known(self, target: Target, name: str, era: int) -> bool:
+        """Whether any rule of an era looks at series of this name."""
+        return (target, name) in self._selected[era]
 
     def intern(self, names: tuple[str, ...]) -> Shape:
         """The one shape of these names; it has a reader while there are not too many."""
@@ -129,7 +132,7 @@ class Index:
         """Every array of memory, to be measured."""
         own = [self.assets, self.series, self.blocks, self.recent, self.places]
         for layout in self.layouts:
-            own += [layout.first, layout.rule]
+            own += [layout.first, layout.rule, layout.masks]
         for bank in self.banks:
             own += [bank.state, bank.flag]
         return own
@@ -169,15 +172,16 @@ class Index:
         return new
 
 
-def _make_banks(rules: RuleSet, *, jit: bool) -> tuple[list[Layout], list[Bank]]:
+def _make_banks(schedule: Schedule, *, jit: bool) -> tuple[list[Layout], list[Bank]]:
     """A bank for each detector in use; those whose rules select alike share a layout."""
-    used: dict[str, list[tuple[int, Rule]]] = {}
-    for place, rule in enumerate(rules.rules):
-        used.setdefault(rule.detector.name, []).append((place, rule))
+    eras = len(schedule.eras)
+    used: dict[str, list[tuple[int, Term]]] = {}
+    for place, term in enumerate(schedule.terms):
+        used.setdefault(term.detector.name, []).append((place, term))
     layouts: dict[object, Layout] = {}
     banks = []
     for own in used.values():
-        alike = tuple((rule.target, rule.select, rule.assets) for _, rule in own)
-        layout = layouts.setdefault(alike, Layout([rule for _, rule in own]))
-        banks.append(Bank(build(own[0][1].detector, jit=jit), own, layout))
+        alike = tuple(term.selection for _, term in own)
+        layout = layouts.setdefault(alike, Layout([term for _, term in own], eras))
+        banks.append(Bank(build(own[0][1].detector, jit=jit), own, layout, eras))
     return list(layouts.values()), banks

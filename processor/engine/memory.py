@@ -8,13 +8,14 @@ from processor.cases.episode import Episode
 from processor.detect.detector import Target
 from processor.engine.pieces import Piece, encode_pieces
 from processor.errors import StreamError
+from processor.rules.record import EraRecord
 
 #: Version of the format; raised with every change that older code cannot read.
-VERSION = 3
+VERSION = 4
 
 
 class BankMemory(msgspec.Struct, frozen=True):
-    """Rows of a detector: state and flag each, with their rule (a place in `rules`)."""
+    """Rows of a detector: state and flag each, with their rule (a place in `rules`, which are ids)."""
 
     detector: str
     state: list[tuple[str, str]]
@@ -31,8 +32,9 @@ class Memory(msgspec.Struct, frozen=True):
 
     version: int
     partition: int
+    #: Names the rule sets, and where there are several also from when each is in force.
     rules: str
-    rule_ids: list[str]
+    eras: list[EraRecord]
     evidence: int
     clock: dict[str, Any]
     counts: tuple[int, ...]

@@ -15,7 +15,6 @@ stands elsewhere (codec, order, bank, casebook, snapshot).
 
 from array import array
 from collections.abc import Sequence
-from typing import Self
 
 import msgspec
 import numpy as np
@@ -29,7 +28,7 @@ from processor.codec.reading import Reading
 from processor.codec.usual import REFUSED
 from processor.detect import kernel
 from processor.detect.detector import Target
-from processor.engine import order, passes, snapshot
+from processor.engine import memory, order, passes, snapshot
 from processor.engine.bank import Array, Change
 from processor.engine.heartbeat import PartitionClock, read_beat
 from processor.engine.index import RECENT, Index
@@ -38,6 +37,7 @@ from processor.errors import DeadLetter, DeadReason
 from processor.limits import Limits
 from processor.model import CONTENT_TYPE, HEARTBEAT, TAIL, CaseEvent, Counts, Dead, Notes, Outcome, Record
 from processor.rules.ruleset import RuleSet
+from processor.rules.schedule import GRACE, Schedule
 
 _LONGEST_ID = 64
 _NO_RUNS = np.empty(0, order.RUN)
@@ -48,16 +48,22 @@ class Engine:
     """Judges the telemetry of one Kafka partition.
 
     Args:
-        rules: the rules in force.
+        rules: the rules in force; or rule sets, with the event time from which each is.
         partition: number of the partition; a dump of another one is refused.
         limits: bounds of memory and patience.
         jit: False runs the detectors as plain Python: for tests and debugging.
     """
 
     def __init__(
-        self, rules: RuleSet, *, partition: int, limits: Limits | None = None, jit: bool = True
+        self,
+        rules: RuleSet | Schedule,
+        *,
+        partition: int,
+        limits: Limits | None = None,
+        jit: bool = True,
     ) -> None:
-        self.rules = rules
+        self.schedule = rules if isinstance(rules, Schedule) else Schedule.begin(rules)
+        self._jit = jit
         self.partition = partition
         self.limits = Limits() if limits is None else limits
         self.counts = Counts()
@@ -65,8 +71,10 @@ class Engine:
         self._lateness = round(self.limits.lateness * 1000)
         self._ahead = round(self.limits.clock_ahead * 1000)
         self._codec = Codec(self.limits)
-        self.index = Index(rules, jit=jit, evidence=self.limits.evidence)
-        self.casebook = Casebook(rules.rules, self._lateness, lambda series: self.index.of(series)[0])
+        self.index = Index(self.schedule, jit=jit, evidence=self.limits.evidence)
+        self.casebook = Casebook(
+            self.schedule, self._lateness, lambda series: self.index.of(series)[0], self._era_of
+        )
         self._passes = passes.ordering(jit=jit)
         self._pool = np.zeros(0, order.POOL)
         self._free = np.full(1, -1, np.int64)
@@ -224,20 +232,41 @@ class Engine:
     def load(
         cls,
         dump: bytes | memoryview,
-        rules: RuleSet,
+        rules: RuleSet | Schedule,
         *,
         partition: int,
         limits: Limits | None = None,
         jit: bool = True,
-    ) -> Self:
-        """Continue from a dump; state survives for rules whose id and detector stayed the same.
+    ) -> "Engine":
+        """Continue from a dump, under a file's rules (`plan`) or the very schedule.
 
         Raises:
             StreamError: the dump is of another partition, or of a format this version does not know.
         """
-        engine = cls(rules, partition=partition, limits=limits, jit=jit)
-        snapshot.restore(engine, dump)
-        return engine
+        return snapshot.restore(
+            memory.decode(dump, partition),
+            rules,
+            lambda schedule: cls(schedule, partition=partition, limits=limits, jit=jit),
+        )
+
+    @property
+    def rules(self) -> RuleSet:
+        """The rule set that comes to be in force last."""
+        return self.schedule.newest
+
+    def plan(self, rules: RuleSet) -> tuple[Schedule, str]:
+        """The schedule with a file's rules, and why they are not taken, "" when they are."""
+        newest = self.index.assets["newest"][: len(self.index.keys)].max(initial=0)
+        return self.schedule.adopt(rules, *snapshot.reach(int(newest), self.clock.at))
+
+    @property
+    def remaining(self) -> Schedule:
+        """The schedule without the rule sets that judge nothing any more."""
+        return self.schedule.since(self.clock.at - GRACE)
+
+    def under(self, schedule: Schedule) -> "Engine":
+        """An engine with this memory under another schedule; the state of rules that live on is kept."""
+        return self.load(self.dump(), schedule, partition=self.partition, limits=self.limits, jit=self._jit)
 
     def _begin(self) -> None:
         # Rows of order.RECORD and order.RUN, one number after the other.
@@ -269,13 +298,18 @@ class Engine:
         index, limits = self.index, self.limits
         target = Target.EVENT if reading.event else Target.METRIC
         picky = limits.unknown_metrics == "dead" and target is Target.METRIC
-        if index.shape[at] is None and target is Target.METRIC and self._fits(at, reading.names, picky=picky):
+        era = self._era_of(reading.t)
+        if (
+            index.shape[at] is None
+            and target is Target.METRIC
+            and self._fits(at, reading.names, era if picky else None)
+        ):
             index.add_shape(at, reading.names)
             self._take(at, reading, record)
             return
         taken = unknown = crowded = 0
         for name, value in zip(reading.names, reading.values, strict=True):
-            if picky and not index.known(target, name):
+            if picky and not index.known(target, name, era):
                 unknown += 1
                 continue
             series = index.find(at, target, name, limits.series)
@@ -293,11 +327,15 @@ class Engine:
             detail = f"{crowded} metrics beyond the asset's {limits.series} series"
             self._bury(record, DeadReason.SERIES_LIMIT, detail, crowded)
 
-    def _fits(self, at: int, names: tuple[str, ...], *, picky: bool) -> bool:
-        """Whether these names can become the asset's shape: room for all, and none of them met before."""
+    def _fits(self, at: int, names: tuple[str, ...], era: int | None) -> bool:
+        """Whether these names can become the asset's shape: room for all, none of them met before.
+
+        With an era, its rules must know them all.
+        """
         index = self.index
         return int(index.assets["owned"][at]) + len(names) <= self.limits.series and all(
-            index.find(at, Target.METRIC, name, 0) < 0 and (not picky or index.known(Target.METRIC, name))
+            index.find(at, Target.METRIC, name, 0) < 0
+            and (era is None or index.known(Target.METRIC, name, era))
             for name in names
         )
 
@@ -311,6 +349,7 @@ class Engine:
             raise DeadLetter(DeadReason.MALFORMED, "not a heartbeat") from None
         self._flush()
         if not self.clock.beat(beat.ts, beat.bridge):
+            self._cut()
             return
         now = self.clock.now
         if self._held:
@@ -322,8 +361,9 @@ class Engine:
             self._held += int(self._tally[order.HELD]) - before
         self._settle(now)
         nothing = np.empty(0, order.JUDGED)
+        era = self.schedule.era(self.clock.at)
         for bank in self.index.banks:
-            for change in bank.tick(now, self.clock.gap, self.index.series_count):
+            for change in bank.tick(now, self.clock.gap, self.index.series_count, era):
                 self._turn(change, nothing)
 
     def _flush(self) -> None:
@@ -360,33 +400,79 @@ class Engine:
         if not len(judged):
             return
         series, t, v = (np.ascontiguousarray(judged[name]) for name in ("series", "t", "v"))
-        asked = {layout: layout.count(series) for layout in self.index.layouts}
         banks = self.index.banks
-        changes = [change for bank in banks for change in bank.sweep(series, t, v, asked[bank.layout])]
+        if self.schedule.starts:
+            eras = self._eras_of(t)
+            parts = [(int(era), np.flatnonzero(eras == era)) for era in np.unique(eras)]
+            changes = [
+                change
+                for era, samples in parts
+                for bank in banks
+                for change in bank.sweep_era(samples, series, t, v, era)
+            ]
+        else:
+            spans = {layout: layout.span(series) for layout in self.index.layouts}
+            changes = [change for bank in banks for change in bank.sweep(series, t, v, spans[bank.layout])]
         changes.sort(key=lambda change: (change.sample, change.rule))
         for change in changes:
             self._turn(change, judged)
+        if self.casebook.ends:
+            self._cut_at(judged[self._eras_of(judged["previous"]) < eras])
         self._passes.remember(judged, len(judged), self.index.recent, self.index.places)
 
     def _settle(self, moved: int | None = None) -> None:
         series = self.index.series
+        self._cut()
         self._events += self.casebook.settle(moved, lambda row: int(series["t"][row]))
+
+    def _era_of(self, t: int) -> int:
+        """Number of the rule set that judges an event time."""
+        return self.schedule.era(max(t, self.clock.at - GRACE)) if self.schedule.starts else 0
+
+    def _eras_of(self, t: Array) -> Array:
+        """The same of many."""
+        return np.searchsorted(self.schedule.starts, np.maximum(t, self.clock.at - GRACE), "right")
+
+    def _cut_at(self, crossing: Array) -> None:
+        """End what ended with an older rule set, of series that have now crossed into a newer one."""
+        ends = self.casebook.ends
+        for series, t, previous in crossing[["series", "t", "previous"]].tolist():
+            for condition in [each for each in ends if each.series == series and ends[each] <= t]:
+                self._events += self.casebook.cut(condition, previous=previous)
+
+    def _cut(self) -> None:
+        """The same of series that have sent nothing newer, once the clock has proven that it is time."""
+        ends = self.casebook.ends
+        for condition, end in list(ends.items()):
+            t = int(self.index.series["t"][condition.series])
+            if max(t, self.clock.at - GRACE) >= end:
+                self._events += self.casebook.cut(condition, previous=t)
 
     def _turn(self, change: Change, judged: Array) -> None:
         """A condition came true or ended: tell the casebook."""
         self._transitions += 1
+        condition = Condition(change.series, change.rule)
         if change.sample >= 0:
             sample = judged[change.sample]
             t, v, previous = int(sample["t"]), float(sample["v"]), int(sample["previous"])
         else:
             row = self.index.series[change.series]
-            t, v, previous = change.bank.onset(change), float(row["v"]), int(row["t"])
-        condition = Condition(change.series, change.rule)
+            t, v, previous = self._onset(change, condition), float(row["v"]), int(row["t"])
         if change.on:
             find = lambda: self._find(change, t, v, judged)  # noqa: E731 - asked only when an episode begins
             self._events += self.casebook.rise(condition, t=t, previous=previous, find=find)
         else:
             self._events += self.casebook.fall(condition, t=t, previous=previous)
+
+    def _onset(self, change: Change, condition: Condition) -> int:
+        """Event time of a change that the clock made."""
+        onset, at = change.bank.onset(change), self.clock.at
+        if change.on:
+            # Not before the rule set that says so.
+            return max(onset, self.schedule.eras[self.schedule.era(at)].start)
+        # Where a new set's longer time takes a finding back, the onset is yet to come.
+        episode = self.casebook.episodes.get(condition)
+        return onset if episode is None else min(onset, max(at, episode.since))
 
     def _find(self, change: Change, t: int, v: float, judged: Array) -> Finding:
         """Why, with the samples that led there."""
@@ -423,7 +509,7 @@ class Engine:
 
 def warm(rules: RuleSet) -> None:
     """Compile every pass that these rules need, or read it from the cache, before the first record."""
-    for bank in Index(rules, jit=True, evidence=1).banks:
+    for bank in Index(Schedule.begin(rules), jit=True, evidence=1).banks:
         kernel.warm(bank.kernel.detector, bank.layout.rule.dtype)
     passes.warm(RECENT)
 

@@ -1,19 +1,23 @@
-"""A partition's memory as bytes, and back: tied to rules by id and detector, never by place."""
+"""A partition's memory as bytes, and back: tied to rules by their set and id, never by place."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from processor.cases.casebook import Condition
 from processor.detect.detector import Target
-from processor.engine.bank import SMALL, Array, Bank, copied, zeros
+from processor.engine.bank import SMALL, Array, copied, zeros
 from processor.engine.index import BLOCK, RECENT
-from processor.engine.memory import VERSION, BankMemory, Memory, decode, describe_damage, encode
-from processor.engine.order import POOL
+from processor.engine.memory import VERSION, BankMemory, Memory, describe_damage, encode
+from processor.engine.order import ASSET, POOL
 from processor.errors import StreamError
 from processor.model import Counts
+from processor.rules.record import read_schedule, write_schedule
+from processor.rules.ruleset import RuleSet
+from processor.rules.schedule import Schedule
 
 if TYPE_CHECKING:
     from processor.engine.index import Index
@@ -38,8 +42,8 @@ def dump(engine: Engine) -> list[Piece]:
         Memory(
             version=VERSION,
             partition=engine.partition,
-            rules=engine.rules.hash,
-            rule_ids=[rule.id for rule in engine.rules.rules],
+            rules=engine.schedule.name,
+            eras=write_schedule(engine.schedule),
             evidence=engine.limits.evidence,
             clock=engine.clock.dump(),
             counts=tuple(engine.counts),
@@ -58,7 +62,7 @@ def dump(engine: Engine) -> list[Piece]:
                 BankMemory(
                     detector=bank.kernel.detector.name,
                     state=_describe(bank.kernel.detector.state),
-                    rules=[rule.id for _, rule in bank.rules],
+                    rules=[term.nearest[0].id for _, term in bank.rules],
                     rows=_bytes(bank.state[: bank.rows]),
                     flags=_bytes(bank.flag[: bank.rows]),
                     rule=_bytes(bank.layout.rule[: bank.rows]),
@@ -76,20 +80,32 @@ def _bytes(array: Array) -> memoryview:
     return array.reshape(-1).view(np.uint8).data
 
 
-def restore(engine: Engine, data: bytes | memoryview) -> None:
-    """Fill a fresh engine from a dump.
+def restore(memory: Memory, rules: RuleSet | Schedule, make: Callable[[Schedule], Engine]) -> Engine:
+    """The engine that a dump was made of, under the rules of now: a file's, or the very schedule.
 
     Raises:
-        StreamError: the dump is not one, is of another partition, or of a format this version cannot read.
+        StreamError: the dump does not fit together.
     """
-    memory = decode(data, engine.partition)
     try:
-        _take_over(engine, memory)
+        schedule = old = read_schedule(memory.eras)
+        if isinstance(rules, Schedule):
+            schedule = rules
+        else:
+            newest = int(max(np.frombuffer(memory.assets, ASSET)["newest"], default=0))
+            schedule, _ = old.adopt(rules, *reach(newest, int(memory.clock["at"])))
+        engine = make(schedule)
+        _take_over(engine, memory, old)
     except (ValueError, LookupError, TypeError) as error:
-        raise StreamError(describe_damage(engine.partition, error)) from None
+        raise StreamError(describe_damage(memory.partition, error)) from None
+    return engine
 
 
-def _take_over(engine: Engine, memory: Memory) -> None:
+def reach(newest: int, at: int) -> tuple[int, int]:
+    """The newest event time met, and the time that a partition stands at, from its samples and its clock."""
+    return max(newest, at), at or max(newest, 0)
+
+
+def _take_over(engine: Engine, memory: Memory, old: Schedule) -> None:
     index = engine.index
     assets = np.frombuffer(memory.assets, index.assets.dtype)
     blocks = np.frombuffer(memory.blocks, BLOCK)
@@ -97,13 +113,13 @@ def _take_over(engine: Engine, memory: Memory) -> None:
     series = np.frombuffer(memory.samples, index.series.dtype)
     if not len(assets) == len(memory.keys) == len(shape):
         raise ValueError("not as many rows as assets")
-    if memory.rules == engine.rules.hash and _same_rules(index, memory):
+    if not old.starts and engine.schedule.eras == old.eras:
         _adopt(index, memory, assets, blocks, shape, len(series))
         keep = np.arange(len(series))
         all_rows: Array | slice = slice(None)
     else:
         all_rows = keep = _rebuild(index, memory, assets, blocks, shape, len(series))
-        _restore_banks(index, memory, keep)
+        _restore_banks(engine, memory, old, keep)
     index.series[all_rows] = series
     if memory.evidence < 1:
         raise ValueError("no evidence")
@@ -117,17 +133,11 @@ def _take_over(engine: Engine, memory: Memory) -> None:
     index.units.update({int(keep[at]): unit for at, unit in memory.units.items()})
     engine.clock.load(memory.clock)
     engine.counts = Counts(*memory.counts)
-    _restore_episodes(engine, memory, keep)
+    _restore_episodes(engine, memory, old, keep)
 
 
 def _describe(dtype: np.dtype[Any]) -> list[tuple[str, str]]:
     return [(name, dtype[name].str) for name in dtype.names or ()]
-
-
-def _same_rules(index: Index, memory: Memory) -> bool:
-    """Whether each bank of now has its rows in the dump, in the same order."""
-    now = [(bank.kernel.detector.name, [rule.id for _, rule in bank.rules]) for bank in index.banks]
-    return now == [(bank.detector, bank.rules) for bank in memory.banks]
 
 
 def _adopt(
@@ -179,45 +189,33 @@ def _rebuild(
     return keep
 
 
-def _restore_banks(index: Index, memory: Memory, keep: Array) -> None:
-    """State of the rows whose rule and detector are still there."""
-    now = {bank.kernel.detector.name: bank for bank in index.banks}
-    for old in memory.banks:
-        bank = now.get(old.detector)
-        if bank is None or _describe(bank.kernel.detector.state) != old.state:
+def _restore_banks(engine: Engine, memory: Memory, old: Schedule, keep: Array) -> None:
+    """State of the rows whose rule lives on."""
+    terms = len(engine.schedule.terms)
+    heirs = np.array([*old.successors(engine.schedule), -1])
+    now = {bank.kernel.detector.name: bank for bank in engine.index.banks}
+    for own in memory.banks:
+        bank = now.get(own.detector)
+        if bank is None or _describe(bank.kernel.detector.state) != own.state:
             continue
-        state, flags = np.frombuffer(old.rows, bank.state.dtype), np.frombuffer(old.flags, np.uint8)
-        rule = np.frombuffer(old.rule, np.uint8 if len(old.rules) <= SMALL else np.uint16)
-        owners = np.repeat(keep, np.frombuffer(old.counts, np.uint16))
-        here = {place: row for row, place in enumerate(_places(index, bank))}
-        for at in range(len(state)):
-            row = here.get((int(owners[at]), old.rules[rule[at]]))
-            if row is not None:
-                bank.state[row], bank.flag[row] = state[at], flags[at]
+        numbers = [at for at, term in enumerate(old.terms) if term.detector.name == own.detector]
+        place = np.frombuffer(own.rule, np.uint8 if len(own.rules) <= SMALL else np.uint16)
+        heir = heirs[np.array(numbers)[place]]
+        series = np.repeat(keep, np.frombuffer(own.counts, np.uint16))
+        # The rows of now lie in the order of their series, and of the terms within each.
+        layout = bank.layout
+        mine = np.array([number for number, _ in bank.rules])[layout.rule[: layout.rows]]
+        here = layout.owners(engine.index.series_count) * terms + mine
+        wanted = series * terms + heir
+        row = np.minimum(np.searchsorted(here, wanted), max(len(here) - 1, 0))
+        found = (heir >= 0) & (here[row] == wanted) if len(here) else np.zeros(len(wanted), bool)
+        bank.state[row[found]] = np.frombuffer(own.rows, bank.state.dtype)[found]
+        bank.flag[row[found]] = np.frombuffer(own.flags, np.uint8)[found]
 
 
-def _places(index: Index, bank: Bank) -> list[tuple[int, str]]:
-    """Series and rule id of each row."""
-    ids = [rule.id for _, rule in bank.rules]
-    layout = bank.layout
-    rules = layout.rule[: layout.rows].tolist()
-    rows = zip(layout.owners(index.series_count).tolist(), rules, strict=True)
-    return [(series, ids[rule]) for series, rule in rows]
-
-
-def _restore_episodes(engine: Engine, memory: Memory, keep: Array) -> None:
-    """Episodes of rules that still look at their series with the same detector; the others are forgotten."""
-    if not memory.episodes:
-        return
-    detectors = {rule: bank.detector for bank in memory.banks for rule in bank.rules}
-    numbers = {rule.id: number for number, rule in enumerate(engine.rules.rules)}
-    watched = {
-        place
-        for bank in engine.index.banks
-        for place in _places(engine.index, bank)
-        if detectors.get(place[1]) == bank.kernel.detector.name
-    }
-    for series, rule, episode in memory.episodes:
-        place = (int(keep[series]), memory.rule_ids[rule])
-        if place in watched:
-            engine.casebook.restore(Condition(place[0], numbers[place[1]]), episode)
+def _restore_episodes(engine: Engine, memory: Memory, old: Schedule, keep: Array) -> None:
+    """Episodes of rules that live on; the others are forgotten."""
+    heirs = old.successors(engine.schedule)
+    for series, term, episode in memory.episodes:
+        if heirs[term] >= 0:
+            engine.casebook.restore(Condition(int(keep[series]), heirs[term]), episode)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import msgspec
@@ -43,7 +44,8 @@ def try_rules(rules: RuleSet, lines: Iterable[bytes], *, jit: bool = True) -> Tr
 
     Time of receipt is event time, in the order of the lines; a heartbeat a second lets timers run.
     """
-    engine = Engine(rules, partition=0, limits=Limits(), jit=jit)
+    # What the rules would find is asked, not from when they are in force.
+    engine = Engine(replace(rules, effective=None), partition=0, limits=Limits(), jit=jit)
     outcome = engine.advance(list(_records(lines)))
     dead = [(letter.record.offset, letter.reason, letter.detail) for letter in outcome.dead]
     return Trial(outcome.events, outcome.counts, dead)

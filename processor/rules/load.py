@@ -1,6 +1,7 @@
 """A rule file → a frozen `RuleSet`, or every reason why not."""
 
 import hashlib
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,9 @@ import yaml
 from processor.detect.catalog import DETECTORS
 from processor.detect.detector import Detector, Target
 from processor.errors import ConfigurationError, ProcessorError
-from processor.rules.document import Document, line_of
+from processor.rules.document import Document, describe, line_of
 from processor.rules.ruleset import Rule, RuleSet
-from processor.rules.schema import RuleForm, Select
+from processor.rules.schema import RuleForm, Select, SetForm
 
 #: A rule file is written by people; one larger than this is not a rule file.
 LARGEST = 1_000_000
@@ -58,11 +59,11 @@ def parse_rules(text: str, file: str = "rules.yaml") -> RuleSet:
         document = Document(file, text)
     except yaml.YAMLError:
         raise _refuse(file, "characters that YAML does not allow", "a rule file in YAML") from None
-    rules = _rules(document)
+    effective, rules = _set(document)
     if document.errors:
         raise RulesRefused(tuple(sorted(document.errors, key=lambda error: error.line or 0)))
     digest = hashlib.sha256("".join(rule.hash for rule in rules).encode()).hexdigest()[:16]
-    return RuleSet(hash=digest, rules=tuple(rules))
+    return RuleSet(digest, tuple(rules), effective)
 
 
 def _refuse(file: str, found: str, expected: str) -> RulesRefused:
@@ -70,11 +71,32 @@ def _refuse(file: str, found: str, expected: str) -> RulesRefused:
     return RulesRefused((error,))
 
 
-def _rules(document: Document) -> list[Rule]:
+def _set(document: Document) -> tuple[int | None, list[Rule]]:
+    """From when the rules are in force, and the rules."""
     root = document.root()
     if root is None:
-        return []
-    node = document.members(root, "", ["rules"]).get("rules")
+        return None, []
+    members = document.members(root, "", [field.encode_name for field in msgspec.structs.fields(SetForm)])
+    stated = members.get("effective")
+    effective = None if stated is None else _effective(document, stated)
+    return effective, _rules(document, root, members.get("rules"))
+
+
+def _effective(document: Document, node: yaml.Node) -> int | None:
+    """Milliseconds since the epoch of a time with its zone; read from the text, not as YAML's type."""
+    text = node.value if isinstance(node, yaml.ScalarNode) else ""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None or "T" not in text or moment.timestamp() < 0:
+        expected = "a time of RFC 3339 with its zone, such as 2026-11-21T12:00:00Z"
+        document.refuse(line_of(node), "effective", describe(document.value(node)), expected)
+        return None
+    return round(moment.timestamp() * 1000)
+
+
+def _rules(document: Document, root: yaml.Node, node: yaml.Node | None) -> list[Rule]:
     if not isinstance(node, yaml.SequenceNode) or not node.value:
         line = line_of(node or root)
         document.refuse(line, "rules", "nothing" if node is None else "no list", "a list of rules")

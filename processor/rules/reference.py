@@ -7,7 +7,7 @@ import msgspec
 from processor.detect.catalog import DETECTORS
 from processor.detect.detector import Target
 from processor.detect.duration import Duration, write
-from processor.rules.schema import RuleForm, Select
+from processor.rules.schema import RuleForm, Select, SetForm
 
 _INTRODUCTION = """\
 # Reference of the rule language
@@ -22,6 +22,7 @@ _TARGETS = {Target.METRIC: "a metric", Target.EVENT: "an event", Target.ASSET: "
 def write_reference() -> str:
     """The page, in Markdown."""
     text = _INTRODUCTION
+    text += f"\n## The file\n\n{_table(SetForm)}"
     text += f"\n## A rule\n\n{_table(RuleForm)}"
     text += f"\n## `select`\n\n{_table(Select)}"
     for detector in DETECTORS.values():

@@ -53,7 +53,14 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class RuleSet:
-    """All rules in force, in the order of the file; `hash` is that of the whole content."""
+    """All rules of a file, in its order.
+
+    Attributes:
+        hash: of the rules' whole content.
+        rules: the rules.
+        effective: event time from which they are in force, milliseconds since the epoch; None for at once.
+    """
 
     hash: str
     rules: tuple[Rule, ...]
+    effective: int | None = None

@@ -41,3 +41,16 @@ class RuleForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     clear: Annotated[
         Duration, Meta(description="the condition must be over this long before the case closes")
     ] = Duration(0)
+
+
+class SetForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole file."""
+
+    rules: Annotated[list[RuleForm], Meta(description="at least one rule")]
+    effective: Annotated[
+        str | None,
+        Meta(
+            description="event time (RFC 3339, with its zone) from which this set is in force; none: from "
+            "where each partition stands when a worker reads the file"
+        ),
+    ] = None

@@ -149,9 +149,9 @@ def _measure_pass(size: _Size) -> Figure:
     def judge() -> Callable[[], int]:
         def run() -> int:
             for _ in range(20):
-                bank.kernel.sweep(
-                    series, t, v, layout.first, layout.rule, bank.params, bank.state, bank.flag, out
-                )
+                span = layout.span(series)
+                columns = (layout.rule, bank.params[0], bank.state, bank.flag, out)
+                bank.kernel.sweep(span.begin, span.end, t, v, *columns)
             return 20 * samples
 
         return run

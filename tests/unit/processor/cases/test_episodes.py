@@ -11,6 +11,7 @@ from processor.cases.event import case_id, make_event, write_time
 from processor.cases.finding import Evidence, Finding
 from processor.model import CaseEvent
 from processor.rules import parse_rules
+from processor.rules.schedule import Schedule
 from tests.support.telemetry import rules_text
 
 FOUND = Finding(
@@ -24,7 +25,9 @@ class Timeline:
 
     def __init__(self, hold: int = 0, clear: int = 0, lateness: int = 0) -> None:
         text = rules_text("{threshold: {above: 80}}", more=f"for: {hold}s\n    clear: {clear}s")
-        self.book = Casebook(parse_rules(text).rules, lateness * 1000, lambda _: "press-7")
+        self.book = Casebook(
+            Schedule.begin(parse_rules(text)), lateness * 1000, lambda _: "press-7", lambda _: 0
+        )
 
     def rise(self, t: int, previous: int = 0) -> list[tuple[str, int]]:
         return told(self.book.rise(AT, t=t * 1000, previous=previous * 1000, find=lambda: FOUND))

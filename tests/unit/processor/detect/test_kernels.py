@@ -61,7 +61,7 @@ def run(detector: Detector, stream: list[tuple[int, int, float]], *, jit: bool) 
         values = np.array([each[2] for each in part])
         out = np.zeros(4 * len(part), kernel.out)
         with np.errstate(all="ignore"):
-            k = kernel.sweep(series, times, values, first, rule, params, state, flag, out)
+            k = kernel.sweep(first[series], first[series + 1], times, values, rule, params, state, flag, out)
         changes += out[:k][["sample", "row", "on"]].tolist()
         if kernel.tick is not None:
             out = np.zeros(4, kernel.out)

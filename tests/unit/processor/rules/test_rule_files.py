@@ -45,6 +45,23 @@ def test_a_good_file_becomes_a_frozen_set_with_a_hash_of_its_content() -> None:
     assert rules.hash != parse_rules(text.replace("5s", "6s")).hash
 
 
+@pytest.mark.parametrize("text", ["2026-11-21T12:00:00Z", "'2026-11-21T13:00:00+01:00'"])
+def test_a_set_may_state_from_which_event_time_it_is_in_force(text: str) -> None:
+    stated = parse_rules(f"effective: {text}\n{ONE}")
+    assert stated.effective == 1_795_262_400_000
+    assert stated.hash == parse_rules(ONE).hash
+    assert parse_rules(ONE).effective is None
+
+
+@pytest.mark.parametrize(
+    "text", ["tomorrow", "2026-11-21", "2026-11-21T12:00:00", "[1]", "1", "1969-01-01T00:00:00Z"]
+)
+def test_a_time_that_is_none_or_has_no_zone_is_refused(text: str) -> None:
+    (error,) = errors(f"effective: {text}\n{ONE}")
+    assert error.startswith("r.yaml:1: effective: found ")
+    assert error.endswith("expected a time of RFC 3339 with its zone, such as 2026-11-21T12:00:00Z")
+
+
 def test_a_title_that_no_event_could_carry_is_refused() -> None:
     text = ONE.replace("Something is wrong", '"\\ud800"')
     assert errors(text) == [

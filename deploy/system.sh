@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Sees that the programs which do not come from PyPI are here, and gets them from Debian where it may.
 #   deploy/system.sh demo    Mosquitto, a C compiler, the shared library of this Python
-#   deploy/system.sh test    the same; in CI also Java, Maven, Chromium, Prometheus and OpenSSL's headers
+#   deploy/system.sh test    the same; in CI also Java, Maven, Chromium, Prometheus, OpenSSL's headers, Debian's Python
 #   deploy/system.sh bench   the same as demo, and OpenSSL with its headers, for the plugin in C to compare with
 #   deploy/system.sh broker  the same as demo, and what Mosquitto itself is built with
 set -euo pipefail
@@ -59,6 +59,9 @@ if [ "$purpose" = test ] && [ -n "${CI:-}" ]; then
   want node nodejs
   want npm npm
   [ -e /usr/include/MQTTClient.h ] || packages+=(libpaho-mqtt-dev)
+  # The Python of a broker's host, whichever runs the tests; its shared library comes with the headers.
+  /usr/bin/python3 -I -c 'import ctypes, sys; ctypes.CDLL("libpython%d.%d.so.1.0" % sys.version_info[:2])' 2>/dev/null ||
+    packages+=(python3 libpython3-dev)
 fi
 
 [ ${#packages[@]} -eq 0 ] && exit 0

@@ -10,6 +10,8 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+from tests.support.machine import as_root, debian_python
+
 #: What a test may need, and the Debian package a person would install to have it.
 PROGRAMS = {
     "cc": "gcc libc6-dev",
@@ -24,6 +26,8 @@ PROGRAMS = {
     "paho-c": "gcc libc6-dev libpaho-mqtt-dev",
     "node": "nodejs",
     "npm": "npm",
+    "debian-python": "python3 libpython3-dev",
+    "root": "sudo, and let it ask for no password",
 }
 _COMMANDS = {
     "maven": "mvn",
@@ -83,6 +87,10 @@ def _missing(item: pytest.Item) -> list[str]:
 
 
 def _is_here(name: str) -> bool:
+    if name == "root":
+        return as_root() is not None
+    if name == "debian-python":
+        return debian_python() is not None
     if name in _LIBRARIES:
         return ctypes.util.find_library(_LIBRARIES[name]) is not None
     if name in _FILES and not _FILES[name].exists():

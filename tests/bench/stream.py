@@ -6,8 +6,6 @@ rounds of the ratio within a round.
 """
 
 import argparse
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,41 +21,48 @@ from processor.detect.kernel import build
 from processor.engine import Engine
 from processor.rules import parse_rules
 from tests.bench import bridge
-from tests.bench.figures import FOLDER, Figure, compare, report, spread
+from tests.bench.figures import FOLDER, Figure, compare, report
 from tests.bench.stream_latency import measure_latency
-from tests.bench.stream_peers import measure_peers
+from tests.bench.stream_memory import measure_memory
+from tests.bench.stream_peers import measure_readers
 from tests.bench.stream_readers import Event
-from tests.bench.stream_rig import (
-    METRICS,
-    RULES,
-    Rig,
-    carry,
-    cluster,
-    events,
-    fill,
-    memory_at_rest,
-    memory_bytes,
-    records_judged,
-    settle,
-)
+from tests.bench.stream_rig import METRICS, RULES, Rig, cluster, events, fill
 from tests.support.telemetry import Written
-from tests.support.watch import Program
-
-_SECONDS = 600.0
 
 
 class _Size(NamedTuple):
-    """How much is measured: events of a backlog and their assets, rounds, assets of the large memory."""
+    """How much is measured.
+
+    Attributes:
+        events: of a backlog.
+        assets: of the backlog.
+        rounds: of what is compared.
+        peers: who else reads the backlog.
+        many: assets of the large memory.
+        rate: records a second while that memory is watched.
+        burst: messages that find what the whole road carries.
+        seconds: of the latency.
+        carried: messages of a bridge's backlog.
+    """
 
     events: int
     assets: int
     rounds: int
+    peers: tuple[str, ...]
     many: int
+    rate: int
+    burst: int
+    seconds: float
     carried: int
 
 
-_WHOLE = _Size(events=600_000, assets=5_000, rounds=5, many=200_000, carried=20_000)
-_SHORT = _Size(events=12_000, assets=200, rounds=1, many=2_000, carried=500)
+_WHOLE = _Size(
+    events=600_000, assets=5_000, rounds=5, peers=("faust", "bytewax", "quixstreams"), many=200_000,
+    rate=20_000, burst=100_000, seconds=30, carried=20_000,
+)  # fmt: skip
+_SHORT = _Size(
+    events=12_000, assets=200, rounds=1, peers=(), many=2_000, rate=2_000, burst=500, seconds=1, carried=200
+)
 
 
 def main() -> None:
@@ -73,7 +78,7 @@ def measure(*, short: bool) -> list[Figure]:
     """Every figure of the watch.
 
     Args:
-        short: the embedded Kafka, few events, no bridge and no peers; shows that it runs, and says little.
+        short: the embedded Kafka, few events, no peers; shows that it runs, and says little.
     """
     size = _SHORT if short else _WHOLE
     with tempfile.TemporaryDirectory() as folder, cluster(Path(folder), real=not short) as kafka:
@@ -81,53 +86,22 @@ def measure(*, short: bool) -> list[Figure]:
         try:
             rig.watch("backlog")
             fill(kafka, "backlog", events(size.events, size.assets))
-            figures = [*_measure_worker(rig, size), _measure_pass(size), *_measure_memory(rig, size)]
-            figures += measure_latency(rig, burst=size.carried, seconds=2 if short else 10)
-            if not short:
-                worker = figures[1].value
-                figures += measure_peers(kafka.bootstrap, "backlog", worker, folder=Path(folder), rounds=2)
-                figures += bridge.measure(
-                    Path(folder) / "bridge", kafka.bootstrap, messages=size.carried, rounds=3
-                )
+            rig.watch("carried")
+            return [
+                *measure_readers(rig, size.events, rounds=size.rounds, peers=size.peers),
+                _measure_pass(size),
+                *measure_memory(rig, assets=size.many, rate=size.rate, rounds=size.rounds),
+                *measure_latency(rig, burst=size.burst, seconds=size.seconds),
+                *bridge.measure(
+                    Path(folder) / "bridge",
+                    kafka.bootstrap,
+                    "carried",
+                    messages=size.carried,
+                    rounds=size.rounds,
+                ),
+            ]
         finally:
             rig.close()
-    return figures
-
-
-def _measure_worker(rig: Rig, size: _Size) -> list[Figure]:
-    """The whole worker beside a bare loop."""
-    ratios, worker_cpu, bare_cpu = [], [], []
-    turns = range(0 if size.rounds > 1 else 1, size.rounds + 1)
-    for turn in turns:
-        taken: dict[str, float] = {}
-        for name in ("worker", "getmany") if turn % 2 else ("getmany", "worker"):
-            if name == "getmany":
-                taken[name] = _read_bare(rig.kafka.bootstrap, size.events)
-                continue
-            watch = rig.watch("backlog")
-            worker = watch.start("worker", "--config", watch.settings())
-            taken[name], _ = carry(worker, size.events, skip=0.2 if size.rounds > 1 else 0.0)
-            if worker.end() != 0:
-                raise SystemExit(f"the worker did not end well:\n{worker.said[-2000:]}")
-        if turn:  # the first warms caches
-            ratios.append(taken["worker"] / taken["getmany"])
-            worker_cpu.append(taken["worker"])
-            bare_cpu.append(taken["getmany"])
-    ratio = spread(ratios)
-    name = "whole worker with durable state, 20 rules an event / bare aiokafka getmany + msgspec decode"
-    return [
-        Figure(name, ratio.median, 2.0, spread=(ratio.low, ratio.high)),
-        Figure("  CPU an event, µs: worker", statistics.median(worker_cpu)),
-        Figure("  CPU an event, µs: bare getmany + decode", statistics.median(bare_cpu)),
-    ]
-
-
-def _read_bare(bootstrap: str, count: int) -> float:
-    command = [sys.executable, "-m", "tests.bench.stream_readers", "getmany", bootstrap, "backlog"]
-    done = subprocess.run(
-        [*command, str(count), str(count // 5)], check=True, capture_output=True, text=True, timeout=_SECONDS
-    )
-    return float(done.stdout.split()[0])
 
 
 def _measure_pass(size: _Size) -> Figure:
@@ -169,56 +143,6 @@ def _measure_pass(size: _Size) -> Figure:
     print(f"one evaluation {micro['pass'].median * 1000:.1f} ns, one decode {micro['decode'].median:.2f} µs")
     name = "detector pass, one simple evaluation / msgspec decode of one event"
     return Figure(name, found.median, 0.03, spread=(found.low, found.high))
-
-
-def _measure_memory(rig: Rig, size: _Size) -> list[Figure]:
-    """Growth of a worker that meets many assets, after it has read as much of few; then its restart."""
-    few, rounds = size.many // 20, 2
-    watch = rig.watch("many", worker__state_interval=5.0 if size.rounds > 1 else 0.5)
-    count = fill(rig.kafka, "many", events(size.many * rounds, few))
-    worker = watch.start("worker", "--config", watch.settings())
-    pid = worker.process.pid
-    _await(worker, count)
-    settle(worker)
-    before = memory_at_rest(pid)
-    count += fill(rig.kafka, "many", events(size.many * rounds, size.many, first=few))
-    _await(worker, count)
-    settle(worker)
-    grown, peak = memory_at_rest(pid) - before, memory_bytes(pid, "VmHWM") - before
-    if worker.end(seconds=60) != 0:
-        raise SystemExit(f"the worker did not end well:\n{worker.said[-2000:]}")
-    series = size.many * len(METRICS)
-    after = rig.watch("many")
-    command = [
-        sys.executable,
-        "-m",
-        "tests.bench.stream_restart",
-        str(after.settings()),
-        watch.topic("state"),
-    ]
-    done = subprocess.run(
-        [*command, str(size.rounds)], check=False, capture_output=True, text=True, timeout=_SECONDS
-    )
-    if done.returncode:
-        raise SystemExit(f"the restart was not measured:\n{done.stderr[-2000:]}")
-    lines = [[float(word) for word in line.split()] for line in done.stdout.splitlines()]
-    ratio = spread([restart / raw for raw, restart in lines])
-    name = f"restart with {size.many:,} assets, assignment to first sample judged / that topic read raw"
-    return [
-        Figure(f"growth of RSS a series at {series:,} series with 4 rules, bytes", grown / series, 250.0),
-        Figure("  the same at its highest, while a snapshot is written", peak / series),
-        Figure(name, ratio.median, 2.0, spread=(ratio.low, ratio.high)),
-        Figure("  CPU of the restart, s", statistics.median(restart for _, restart in lines)),
-    ]
-
-
-def _await(worker: Program, count: int) -> None:
-    """Wait until so many records are judged, asking seldom: each question costs the worker something."""
-    deadline = time.monotonic() + 300
-    while records_judged(worker) < count:
-        if time.monotonic() > deadline:
-            raise SystemExit(f"not {count} records judged in 300 s:\n{worker.said[-2000:]}")
-        time.sleep(0.5)
 
 
 if __name__ == "__main__":

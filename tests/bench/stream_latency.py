@@ -44,7 +44,7 @@ def measure_latency(rig: Rig, *, burst: int, seconds: float) -> list[Figure]:
         watch = rig.watch("road")
         watch.mqtt_port = broker.port
         settings = watch.settings()
-        worker, _ = watch.start("worker", "--config", settings), watch.start("bridge", "--config", settings)
+        worker, bridge = (watch.start(name, "--config", settings) for name in ("worker", "bridge"))
         with Wire(broker.port) as wire:
             wire.connect("bench-devices")
             began = time.monotonic()
@@ -55,6 +55,10 @@ def measure_latency(rig: Rig, *, burst: int, seconds: float) -> list[Figure]:
             rate = capacity / 2
             found = _observe(watch, wire, rate, seconds)
         until(lambda: records_judged(worker) >= burst + rate * seconds * 0.99, 60, "the rest is judged")
+        # What follows shall not share the machine with these.
+        for program in (bridge, worker):
+            if program.end() != 0:
+                raise SystemExit(f"it did not end well:\n{program.said[-2000:]}")
     finally:
         broker.stop()
     tail = statistics.quantiles(found, n=100, method="inclusive")

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from confluent_kafka import Producer
 
+from processor.kafka.admin import Admin
+from processor.settings import load
 from tests.support.kafka import ApacheKafka, Kafka, start_embedded, until
 from tests.support.watch import Program, Watch
 
@@ -41,13 +43,16 @@ def asset_id(number: int) -> bytes:
 
 
 def events(count: int, assets: int, *, first: int = 0, seq: int = 0) -> Iterator[tuple[bytes, bytes]]:
-    """Key and payload of telemetry, round by round of all assets: some 125 bytes with five metrics."""
+    """Key and payload of telemetry, round by round of all assets: some 125 bytes with five metrics.
+
+    Each asset's first message has the number `seq`, and is that many seconds after `START`.
+    """
     chance = random.Random(first + seq)
     noise = [50 + chance.gauss(0, 8) for _ in range(9973)]
     for n in range(count):
         turn, asset = divmod(n, assets)
         values = (noise[(n * 5 + k) % len(noise)] for k in range(5))
-        yield asset_id(first + asset), _EVENT % (START + turn * 1000, seq + turn, *values)
+        yield asset_id(first + asset), _EVENT % (START + (seq + turn) * 1000, seq + turn, *values)
 
 
 def fill(kafka: Kafka, topic: str, written: Iterator[tuple[bytes, bytes]]) -> int:
@@ -112,7 +117,8 @@ class Rig:
             "topics__telemetry": telemetry, "worker__state_interval": 1.0, "worker__commit_interval": 1.0,
             "worker__session_timeout": 20, **settings,
         }  # fmt: skip
-        one.run("topics", "create", "--config", one.settings())
+        asked = load(one.settings())
+        Admin(asked.kafka).create(asked.topics)
         self.watches.append(one)
         return one
 
@@ -128,21 +134,12 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
-def memory_bytes(pid: int, name: str = "VmRSS") -> int:
-    """Resident memory of a process: now, or ``VmHWM`` at its highest."""
+def memory_bytes(pid: int) -> int:
+    """Resident memory of a process."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith(f"{name}:"):
+        if line.startswith("VmRSS:"):
             return int(line.split()[1]) * 1024
-    raise SystemExit(f"/proc/{pid}/status has no {name}")
-
-
-def memory_at_rest(pid: int) -> int:
-    """Resident memory of a process that has nothing to do: the least within some seconds."""
-    least = memory_bytes(pid)
-    for _ in range(20):
-        time.sleep(0.1)
-        least = min(least, memory_bytes(pid))
-    return least
+    raise SystemExit(f"/proc/{pid}/status has no VmRSS")
 
 
 def records_judged(worker: Program) -> int:
@@ -166,11 +163,21 @@ def carry(worker: Program, total: int, *, skip: float = 0.2, seconds: float = 30
             break
         if now > deadline:
             raise SystemExit(f"{done} of {total} records judged in {seconds} s:\n{worker.said[-2000:]}")
-        time.sleep(0.05)
+        # Each question costs the worker something.
+        time.sleep(0.2)
     if began is None or done <= began[0]:
         raise SystemExit("the backlog was too small to be measured")
     events_seen = done - began[0]
     return (cpu - began[1]) / events_seen * 1e6, (now - began[2]) / events_seen * 1e6
+
+
+def await_judged(worker: Program, count: int) -> None:
+    """Wait until so many records are judged, asking seldom."""
+    deadline = time.monotonic() + 300
+    while records_judged(worker) < count:
+        if time.monotonic() > deadline:
+            raise SystemExit(f"not {count} records judged in 300 s:\n{worker.said[-2000:]}")
+        time.sleep(0.2)
 
 
 def settle(worker: Program, *, seconds: float = 60) -> None:

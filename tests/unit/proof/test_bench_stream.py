@@ -14,6 +14,8 @@ ROWS = (
     "detector pass, one simple evaluation / msgspec decode",
     "growth of RSS a series",
     "restart with",
+    "bridge on aiomqtt",
+    "bridge on the fast source / a bare",
 )
 PRINTED = ("whole road", "publish at the device to case event in Kafka")
 

@@ -136,6 +136,11 @@ class WorkerMetrics:
     gaps: Counter = field(init=False)
     lost_records: Counter = field(init=False)
     engine_failures: Counter = field(init=False)
+    rules_read: Counter = field(init=False)
+    rules_refused: Counter = field(init=False)
+    rules_good: Gauge = field(init=False)
+    rules_outdated: Gauge = field(init=False)
+    rule_sets: Gauge = field(init=False)
 
     def __post_init__(self) -> None:
         r = self.registry
@@ -236,6 +241,45 @@ class WorkerMetrics:
             "Runs that the engine failed on; their records are dead letters.",
             registry=r,
         )
+        self.rules_read = Counter(
+            "processor_worker_rules_read", "Changed rules files that were good.", registry=r
+        )
+        self.rules_refused = Counter(
+            "processor_worker_rules_refused",
+            "Changed rules files that were wrong: the rules in force stayed.",
+            registry=r,
+        )
+        self.rules_good = Gauge(
+            "processor_worker_rules_last_read_good",
+            "1 when the rules file was good as it was last read.",
+            registry=r,
+        )
+        self.rules_good.set(1)
+        self.rules_outdated = Gauge(
+            "processor_worker_rules_outdated",
+            "1 for a partition whose memory knows newer rules than the worker's file: those judge.",
+            ["partition"],
+            registry=r,
+        )
+        self.rule_sets = Gauge(
+            "processor_worker_rule_sets",
+            "Rule sets that a partition judges by: more than 1 around a swap.",
+            ["partition"],
+            registry=r,
+        )
+
+    def forget_partitions(self) -> None:
+        """Drop what was said of partitions, which others judge from now on: a gauge would stand for ever."""
+        for gauge in (
+            self.lag_records,
+            self.lag_seconds,
+            self.snapshot_bytes,
+            self.state_rows,
+            self.heartbeat_age,
+            self.rules_outdated,
+            self.rule_sets,
+        ):
+            gauge.clear()
 
     def watch(self, *, commit_age: Callable[[], float]) -> None:
         """Read this at each scrape: seconds that judged records have waited for their commit."""

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from processor.cases.event import write_time
 from processor.cases.excess import Excess
 from processor.clock import Clock
 from processor.engine.partition import Engine
@@ -38,7 +39,7 @@ class Judge:
 
     Args:
         settings: all of them.
-        rules: in force.
+        rules: of the file, see `adopt`.
         producer: for events, dead letters and snapshots.
         consumer: the app's, once there is one.
         metrics: what is counted.
@@ -75,6 +76,7 @@ class Judge:
         async with self._lock:
             if generation != self._generation:
                 self._partitions.clear()
+                self._metrics.forget_partitions()
                 self._generation = generation
                 self.unsaved.clear()
                 self._metrics.rebalances.inc()
@@ -109,6 +111,7 @@ class Judge:
                 )
             except StreamError as error:
                 _LOG.error("the last snapshots were not saved, their records are judged again: %s", error)
+            self._metrics.forget_partitions()
             return {number: partition.saved for number, partition in partitions.items()}
 
     async def judge(self, partition: int, run: Sequence[Record]) -> None:
@@ -139,6 +142,9 @@ class Judge:
             if self._misplaced(partition, state.engine.index.keys[met:]):
                 return
             outcome = replace(outcome, events=outcome.events + state.excess.find(outcome.dead))
+            remaining = state.engine.remaining
+            if remaining is not state.engine.schedule:
+                state.engine = await asyncio.to_thread(state.engine.under, remaining)
             records = [case_record(self._settings.topics, event) for event in outcome.events]
             records += [
                 dead_record(self._settings.topics, partition, one.record, one.reason, one.detail)
@@ -172,6 +178,37 @@ class Judge:
                         await self._save(number, state)
                         self._consumer().mark_safe({number: state.saved})
 
+    async def adopt(self, rules: RuleSet) -> None:
+        """Judge by new rules from where they say; what a partition is to do is saved before it does it."""
+        async with self._lock:
+            self._rules = rules
+            for number, state in self._partitions.items():
+                schedule, _ = state.engine.plan(rules)
+                if schedule is not state.engine.schedule:
+                    state.engine = await asyncio.to_thread(state.engine.under, schedule)
+                    state.dirty_since = asyncio.get_running_loop().time()
+                    await self._save(number, state)
+                    self._consumer().mark_safe({number: state.saved})
+                self._tell_rules(number, state.engine)
+
+    def _tell_rules(self, number: int, engine: Engine) -> None:
+        """Say by which rules a partition is judged, and why if it is not by those of the file."""
+        start, rules = engine.schedule.eras[-1]
+        if rules.hash == self._rules.hash:
+            since = f"event time {write_time(start)}" if start > 0 else "the beginning"
+            text = f"partition {number}: rules {rules.hash} from {since}"
+            _LOG.info(text)
+            return
+        _, why = engine.plan(self._rules)
+        _LOG.error(
+            "partition %d: rules %s stay: the file (%s) %s: state a later `effective`, or give this worker "
+            "the newer file",
+            number,
+            rules.hash,
+            self._rules.hash,
+            why,
+        )
+
     def measure(self) -> None:
         """Set the gauges that are read off the partitions."""
         rows: dict[str, int] = {}
@@ -186,6 +223,9 @@ class Judge:
                 self._metrics.heartbeat_age.labels(str(number)).set(
                     max(0.0, self._clock.now() - state.engine.clock.at / 1000)
                 )
+            self._metrics.rule_sets.labels(str(number)).set(len(state.engine.schedule.eras))
+            outdated = state.engine.rules.hash != self._rules.hash
+            self._metrics.rules_outdated.labels(str(number)).set(outdated)
             held += state.engine.nbytes
             for kind, count in state.engine.rows.items():
                 rows[kind] = rows.get(kind, 0) + count
@@ -217,8 +257,13 @@ class Judge:
         elif start < known.first:
             await self._report_lost(number, start, known.first)
             start = known.first
+        self._tell_rules(number, engine)
         excess = Excess(series=self._settings.engine.series, dead_letters=self._settings.worker.dead_letters)
-        return Partition(engine, excess, position=start, saved=start)
+        loaded = Partition(engine, excess, position=start, saved=start)
+        if snapshot is not None and snapshot.rules != engine.schedule.name:
+            # From when the new rules are in force is saved, whether or not there is anything to judge.
+            loaded.dirty_since = asyncio.get_running_loop().time()
+        return loaded
 
     def _misplaced(self, partition: int, keys: Sequence[bytes]) -> bool:
         """Whether one of these assets belongs elsewhere: then the partition is judged and saved no more."""
@@ -237,7 +282,7 @@ class Judge:
         if state.dirty_since is None:
             return
         position, topics = state.position, self._settings.topics
-        value = encode(position, self._rules.hash, state.engine.pieces())
+        value = encode(position, state.engine.schedule.name, state.engine.pieces())
         self._metrics.snapshot_bytes.labels(str(number)).set(len(value))
         if len(value) > LARGEST_SNAPSHOT:
             raise StreamError(

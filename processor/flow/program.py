@@ -19,11 +19,11 @@ from processor.flow.app import make_app
 from processor.flow.judge import Judge
 from processor.flow.letters import bury
 from processor.flow.logs import set_up
+from processor.flow.rulefile import RuleFile
 from processor.flow.transport import BatchApp, check_names
 from processor.kafka.admin import Admin
 from processor.kafka.producer import SafeProducer
 from processor.metrics import WorkerMetrics, expose
-from processor.rules.load import load_rules
 from processor.rules.ruleset import RuleSet
 from processor.settings import ProcessorSettings
 
@@ -47,14 +47,17 @@ def main(settings: ProcessorSettings) -> int:
     """
     set_up()
     check_names()
-    rules = load_rules(Path(settings.worker.rules))
+    # Until the rules can be read again; the default would end the program.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    file = RuleFile(Path(settings.worker.rules))
+    rules = file.read()
     Admin(settings.kafka).require(settings.topics)
     # Compiles the rules' detectors, or finds them compiled: before partitions are ours, not while they wait.
     warm(rules)
     _spare_collector()
     _return_memory()
     with tempfile.TemporaryDirectory(prefix="processor-") as scratch:
-        return asyncio.run(_run(settings, rules, Path(scratch)))
+        return asyncio.run(_run(settings, file, rules, Path(scratch)))
 
 
 def _spare_collector() -> None:
@@ -73,13 +76,14 @@ def _return_memory() -> None:
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE)
 
 
-async def _run(settings: ProcessorSettings, rules: RuleSet, scratch: Path) -> int:
+async def _run(settings: ProcessorSettings, file: RuleFile, rules: RuleSet, scratch: Path) -> int:
     metrics = WorkerMetrics()
     exposition = expose(metrics.registry, settings.metrics.address, settings.metrics.worker_port)
-    stopping = asyncio.Event()
+    stopping, hangup = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    loop.add_signal_handler(signal.SIGHUP, hangup.set)
     producer = SafeProducer(
         settings.kafka, linger=_LINGER, bury=bury(settings.topics, metrics.dead.labels("oversize").inc)
     )
@@ -92,7 +96,8 @@ async def _run(settings: ProcessorSettings, rules: RuleSet, scratch: Path) -> in
         clock=SystemClock(),
     )
     app = make_app(settings, judge, scratch)
-    tasks = [asyncio.create_task(part) for part in (_live(app), _save(judge), _measure(judge))]
+    following = file.follow(hangup, judge.adopt, metrics)
+    tasks = [asyncio.create_task(part) for part in (_live(app), _save(judge), _measure(judge), following)]
     ready = asyncio.create_task(_say_ready(app, exposition.url))
     stop = asyncio.create_task(stopping.wait())
     try:

@@ -18,7 +18,7 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True):
     Attributes:
         version: of this format.
         offset: of the first input record that it does not cover.
-        rules: hash of the rule set that made it.
+        rules: name of the schedule of rule sets that made it.
         memory: `Engine.dump`, with a version of its own.
     """
 

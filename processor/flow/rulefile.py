@@ -1,0 +1,80 @@
+"""The rules file while the worker runs: looked at each second, read anew at SIGHUP, refused whole."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from processor.engine import warm
+from processor.metrics import WorkerMetrics
+from processor.rules.load import RulesRefused, load_rules
+from processor.rules.ruleset import RuleSet
+
+_LOG = logging.getLogger(__name__)
+#: Seconds between two looks.
+_LOOK = 1.0
+
+#: When it was changed, its size, and which file it is; None while there is none.
+_Stamp = tuple[int, int, int] | None
+
+
+class RuleFile:
+    """One rules file.
+
+    Args:
+        path: where it is.
+        look: seconds between two looks; a change is read when the next look finds no other.
+    """
+
+    def __init__(self, path: Path, *, look: float = _LOOK) -> None:
+        self._path = path
+        self._look = look
+        self._read: _Stamp = None
+
+    def read(self) -> RuleSet:
+        """The rules as the file says them now.
+
+        Raises:
+            RulesRefused: with everything that is wrong.
+        """
+        # Before the reading: what changes meanwhile is a change.
+        self._read = self._stamp()
+        return load_rules(self._path)
+
+    async def follow(
+        self, hangup: asyncio.Event, take: Callable[[RuleSet], Awaitable[None]], metrics: WorkerMetrics
+    ) -> None:
+        """Hand over each good new version; `hangup` asks for a reading now. Runs until it is cancelled."""
+        found = self._read
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._look):
+                    await hangup.wait()
+            asked = hangup.is_set()
+            hangup.clear()
+            before, found = found, self._stamp()
+            # A file that is being written differs from look to look.
+            if asked or found == before != self._read:
+                await self._reload(take, metrics)
+
+    async def _reload(self, take: Callable[[RuleSet], Awaitable[None]], metrics: WorkerMetrics) -> None:
+        try:
+            rules = await asyncio.to_thread(self.read)
+        except RulesRefused as refused:
+            metrics.rules_refused.inc()
+            metrics.rules_good.set(0)
+            _LOG.error("%s is refused whole, the rules in force stay:\n%s", self._path, refused)
+            return
+        # What it needs is compiled here, while the old rules judge.
+        await asyncio.to_thread(warm, rules)
+        metrics.rules_read.inc()
+        metrics.rules_good.set(1)
+        await take(rules)
+
+    def _stamp(self) -> _Stamp:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_size, found.st_ino

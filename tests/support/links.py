@@ -11,7 +11,7 @@ import struct
 from enum import StrEnum
 from typing import Protocol
 
-DEADLINE = 10.0
+DEADLINE = 30.0
 _CONTINUE, _BINARY, _CLOSE = 0, 2, 8
 _FINAL, _MASKED = 0x80, 0x80
 _EXTENDED_16, _EXTENDED_64 = 126, 127

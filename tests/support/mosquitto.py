@@ -21,7 +21,7 @@ from tests.support.links import Transport
 from tests.support.mqtt import Client
 from tests.support.ports import free_port
 
-DEADLINE = 15.0
+DEADLINE = 40.0
 
 #: The broker that tests run: another one than the distribution's, when the environment names it.
 PROGRAM = os.environ.get("ASSETGATE_TEST_MOSQUITTO") or "mosquitto"

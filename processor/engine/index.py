@@ -8,11 +8,9 @@ from processor.codec.usual import READERS, Shape
 from processor.detect.detector import Target
 from processor.detect.kernel import build
 from processor.engine.bank import Array, Bank, Layout, grown
-from processor.engine.order import ASSET, NEVER, SERIES
+from processor.engine.order import ASSET, NEVER, RECENT, SERIES
 from processor.rules.schedule import Schedule, Term
 
-#: One sample remembered as evidence.
-RECENT = np.dtype([("t", np.int64), ("v", np.float64)], align=True)
 #: Series of one asset that follow each other: of its shape when `name` is -1, else the one of that name.
 BLOCK = np.dtype([("series", np.int32), ("asset", np.int32), ("name", np.int32)], align=True)
 

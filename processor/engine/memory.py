@@ -11,7 +11,7 @@ from processor.errors import StreamError
 from processor.rules.record import EraRecord
 
 #: Version of the format; raised with every change that older code cannot read.
-VERSION = 4
+VERSION = 5
 
 
 class BankMemory(msgspec.Struct, frozen=True):

@@ -30,6 +30,11 @@ ASSET = np.dtype(
     align=True,
 )
 SERIES = np.dtype([("t", np.int64), ("v", np.float64)], align=True)
+#: Gaps of evidence in milliseconds are at most this, 49 days, which also stands for all that are longer.
+LONGEST = 0xFFFF_FFFF
+#: One sample remembered as evidence: how long before the next one of its series it was, and its value. A time
+#: in full would be four bytes more, in every sample of every series.
+RECENT = np.dtype([("gap", np.uint32), ("v", np.float64)])
 POOL = np.dtype(
     [
         ("t", np.int64),
@@ -244,6 +249,6 @@ def remember(judged, count, recent, places):  # type: ignore[no-untyped-def] # n
         s = judged[i].series
         if depth > 0 and places[s] > 0:
             at = (places[s] - 1) % depth
-            recent[s, at].t = judged[i].previous
+            recent[s, at].gap = min(judged[i].t - judged[i].previous, LONGEST)
             recent[s, at].v = judged[i].before
         places[s] += 1

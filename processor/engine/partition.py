@@ -31,7 +31,8 @@ from processor.detect.detector import Target
 from processor.engine import memory, order, passes, snapshot
 from processor.engine.bank import Array, Change
 from processor.engine.heartbeat import PartitionClock, read_beat
-from processor.engine.index import RECENT, Index
+from processor.engine.index import Index
+from processor.engine.order import LONGEST, RECENT
 from processor.engine.pieces import Piece
 from processor.errors import DeadLetter, DeadReason
 from processor.limits import Limits
@@ -491,12 +492,14 @@ class Engine:
         ring, place = index.recent[change.series], int(index.places[change.series])
         past = []
         if place:
-            first = own[0] if len(own) else None
-            row = index.series[change.series]
-            known = min(place - 1, len(ring))
-            past = [ring[(place - 1 - back) % len(ring)].item() for back in range(known, 0, -1)]
-            past.append(row.item() if first is None else (first["previous"], first["before"]))
-        found = past + list(zip(own["t"], own["v"], strict=True))
+            newest = own[0][["previous", "before"]] if len(own) else index.series[change.series]
+            past.append(newest.item())
+            for back in range(1, min(place - 1, len(ring)) + 1):
+                gap, value = ring[(place - 1 - back) % len(ring)].item()
+                if gap == LONGEST:
+                    break
+                past.append((past[-1][0] - gap, value))
+        found = past[::-1] + list(zip(own["t"], own["v"], strict=True))
         return [Evidence(name, int(t), float(v)) for t, v in found[-depth:]]
 
     def _asset_evidence(self, change: Change) -> list[Evidence]:

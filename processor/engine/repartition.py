@@ -17,9 +17,9 @@ from processor.detect.catalog import DETECTORS
 from processor.detect.detector import Target
 from processor.engine.bank import SMALL, Array
 from processor.engine.heartbeat import LONGEST
-from processor.engine.index import BLOCK, RECENT
+from processor.engine.index import BLOCK
 from processor.engine.memory import Memory
-from processor.engine.order import ASSET, NEVER, POOL, SERIES
+from processor.engine.order import ASSET, NEVER, POOL, RECENT, SERIES
 from processor.model import Counts
 
 

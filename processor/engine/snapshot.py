@@ -10,9 +10,9 @@ import numpy as np
 from processor.cases.casebook import Condition
 from processor.detect.detector import Target
 from processor.engine.bank import SMALL, Array, copied, zeros
-from processor.engine.index import BLOCK, RECENT
+from processor.engine.index import BLOCK
 from processor.engine.memory import VERSION, BankMemory, Memory, describe_damage, encode
-from processor.engine.order import ASSET, POOL
+from processor.engine.order import ASSET, POOL, RECENT
 from processor.errors import StreamError
 from processor.model import Counts
 from processor.rules.record import read_schedule, write_schedule

@@ -29,6 +29,12 @@ def told(outcome: Outcome) -> list[tuple[str, str, float]]:
     return [(e.key.decode(), e.type.split(".")[2], (e.time - START) / 1000) for e in outcome.events]
 
 
+def evidence(outcome: Outcome) -> list[tuple[float, float]]:
+    """Seconds since `START`, and values."""
+    data = json.loads(outcome.events[0].value)["data"]
+    return [((each["ts"] - START) / 1000, each["v"]) for each in data["evidence"]]
+
+
 def beats(first: int, last: int, bridge: str = "bridge") -> list[Written]:
     return [beat(at(second), bridge) for second in range(first, last + 1)]
 
@@ -83,7 +89,18 @@ def test_evidence_reaches_back_into_earlier_runs() -> None:
     for n, v in enumerate([1, 2, 3, 4, 5, 85, 86, 87]):
         one.advance([sent("a", at(n), temperature=v)])
     outcome = one.advance([sent("a", at(8), temperature=88)])
-    assert [each["v"] for each in json.loads(outcome.events[0].value)["data"]["evidence"]] == [3, 4, 5, 85]
+    assert evidence(outcome) == [(2, 3), (3, 4), (4, 5), (5, 85)]
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_evidence_reaches_back_over_seven_weeks_and_ends_at_a_longer_gap(*, jit: bool) -> None:
+    week = 7 * 86_400
+    for gap, values in ((7 * week, [1, 2, 3, 85]), (8 * week, [2, 3, 85])):
+        times = [0, *(gap + n for n in range(6))]
+        one = Engine(parse_rules(HOT), partition=0, jit=jit)
+        for n, v in zip(times, [1, 2, 3, 85, 86, 87, 88], strict=True):
+            outcome = one.advance([sent("a", at(n), temperature=v)])
+        assert evidence(outcome) == list(zip(times[4 - len(values) : 4], values, strict=True))
 
 
 def test_repeats_are_duplicates_older_ones_late_and_other_values_conflicts() -> None:
@@ -286,8 +303,8 @@ def test_a_dump_of_another_partition_or_format_is_refused() -> None:
         Engine.load(one.dump(), one.rules, partition=1, jit=False)
     with pytest.raises(StreamError, match=r"partition 0 is damaged \(not a dump"):
         Engine.load(b"garbage", one.rules, partition=0, jit=False)
-    newer = one.dump().replace(b"\xa7version\x04", b"\xa7version\x05", 1)
-    with pytest.raises(StreamError, match="format 5, this version reads 4"):
+    newer = one.dump().replace(b"\xa7version\x05", b"\xa7version\x06", 1)
+    with pytest.raises(StreamError, match="format 6, this version reads 5"):
         Engine.load(newer, one.rules, partition=0, jit=False)
 
 

@@ -7,10 +7,16 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.support.machine import as_root, debian_python
+
+# How fast a machine is is no property of the code; whoever has set a profile of its own keeps it.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+if settings.get_current_profile_name() == "default":
+    settings.load_profile("unhurried")
 
 #: What a test may need, and the Debian package a person would install to have it.
 PROGRAMS = {

@@ -1,6 +1,7 @@
 """Each limit at its border, the last that fits and the first that does not; values that stay as made."""
 
 import json
+from itertools import count
 
 import msgspec
 import pytest
@@ -10,7 +11,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from authplugin.errors import Reason, Refused
 from authplugin.jose.claims import ClaimNames, check_claims, parse_claims
 from authplugin.jose.compact import parse_header, split
-from authplugin.jose.identity import is_asset_id, is_device_id, suffix
+from authplugin.jose.identity import IdForm, is_asset_id, is_device_id, suffix
 from authplugin.jose.jwk import Unfit, UnfitKeyError, admit, admit_bound, admit_set
 from authplugin.jose.possession import confirmation
 from authplugin.jose.profile import check_name
@@ -189,11 +190,20 @@ def test_key_that_a_token_is_bound_to_has_no_name_of_its_own() -> None:
 
 @pytest.mark.parametrize("factor", [3, 5, 7, 743, 751])
 def test_modulus_with_a_factor_below_752_is_left_out(factor: int) -> None:
-    number = odd_modulus(2048)
-    number -= number % (2 * factor) - factor
+    number = factor * next(
+        cofactor
+        for cofactor in count(odd_modulus(2048) // factor)
+        if all(cofactor % small for small in range(2, 752))
+    )
+    assert number.bit_length() == 2048
     with pytest.raises(UnfitKeyError) as unfit:
         admit(rsa_jwk(number), RS256)
     assert unfit.value.why is Unfit.MODULUS_WEAK
+
+
+def test_words_are_spelt_like_their_names() -> None:
+    for words in (Unfit, IdForm):
+        assert [word.value for word in words] == [word.name.lower() for word in words]
 
 
 def test_left_out_keys_say_where_they_stood_and_what_was_found() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from authplugin.errors import Reason, Refused
 from authplugin.jose.base64url import decode_letters, encode
-from authplugin.jose.compact import BEGINNINGS, MAX_TOKEN_BYTES, Header, parse_header, split
+from authplugin.jose.compact import BEGINNINGS, ENDINGS, MAX_TOKEN_BYTES, Header, parse_header, split
 from authplugin.testing.mint import base64url
 
 RS256 = frozenset({"RS256"})
@@ -86,6 +86,18 @@ def test_parts_never_show_in_a_repr() -> None:
 @pytest.mark.parametrize("first", b"{ \t\n\r")
 def test_every_token_with_a_json_header_has_one_of_the_beginnings(first: int) -> None:
     assert {base64url(bytes([first, second]))[0] for second in range(256)} <= BEGINNINGS
+
+
+@pytest.mark.parametrize("length", [12, 13, 14])
+def test_every_token_with_a_json_header_has_one_of_the_endings_of_its_length(length: int) -> None:
+    """And no more letters than those: what else has one of them differs in bits that the letter has not."""
+    ends = {last: base64url(bytes(length - 1) + bytes([last])) for last in range(256)}
+    (remainder,) = {len(part) & 3 for part in ends.values()}
+    assert {ends[last][-1] for last in b"} \t\n\r"} == ENDINGS[remainder]
+
+
+def test_no_header_has_one_letter_over_four() -> None:
+    assert not ENDINGS[1]
 
 
 @pytest.mark.parametrize(

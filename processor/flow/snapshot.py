@@ -39,8 +39,6 @@ LARGEST_SNAPSHOT = LARGE_RECORD - 4096
 #: lz4's quick level costs a quarter of the better one and gives a third more.
 _QUICK = 1
 _BETTER = 4
-#: A value of at most this many bytes has room to grow in a record of `LARGE_RECORD`.
-_AMPLE = 8_388_608
 _CHUNK = 262_144
 #: First bytes of MessagePack's array of four and of `bin 32`, whose length of 32 bits follows.
 _ARRAY, _BIN = b"\x94", b"\xc6"
@@ -60,7 +58,7 @@ def encode(offset: int, rules: str, memory: Sequence[Piece], *, version: int = V
     size = sum(len(piece) for piece in memory)
     head = b"".join((_ARRAY, *map(msgspec.msgpack.encode, (version, offset, rules)), _BIN, size.to_bytes(4)))
     value = _compress((head, *memory), _QUICK)
-    return value if len(value) <= _AMPLE else _compress((head, *memory), _BETTER)
+    return value if len(value) <= LARGEST_SNAPSHOT else _compress((head, *memory), _BETTER)
 
 
 def _compress(pieces: Iterable[Piece], level: int) -> bytes:

@@ -4,7 +4,7 @@ import os
 import random
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,7 @@ from confluent_kafka import Producer
 
 from processor.kafka.admin import Admin
 from processor.settings import load
-from tests.support.kafka import ApacheKafka, Kafka, start_embedded, until
+from tests.support.kafka import ApacheKafka, Kafka, start_embedded
 from tests.support.watch import Program, Watch
 
 METRICS = ("temperature", "pressure", "vibration", "toner", "flow")
@@ -173,13 +173,17 @@ def carry(worker: Program, total: int, *, skip: float = 0.2, seconds: float = 30
 
 def await_judged(worker: Program, count: int) -> None:
     """Wait until so many records are judged, asking seldom."""
-    deadline = time.monotonic() + 300
-    while records_judged(worker) < count:
-        if time.monotonic() > deadline:
-            raise SystemExit(f"not {count} records judged in 300 s:\n{worker.said[-2000:]}")
-        time.sleep(0.2)
+    _await(worker, lambda: records_judged(worker) >= count, 300, f"{count} records judged")
 
 
-def settle(worker: Program, *, seconds: float = 60) -> None:
+def settle(worker: Program) -> None:
     """Wait until everything judged is in snapshots that Kafka has, and their offsets are committed."""
-    until(lambda: worker.metric("processor_worker_commit_age_seconds") == 0, seconds, "all is committed")
+    _await(worker, lambda: worker.metric("processor_worker_commit_age_seconds") == 0, 120, "all committed")
+
+
+def _await(worker: Program, condition: Callable[[], bool], seconds: float, what: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise SystemExit(f"not within {seconds:g} s: {what}; the worker said\n{worker.said[-4000:]}")
+        time.sleep(0.1)

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import hmac
 import logging
+import os
 import socket
 import threading
 from collections.abc import Callable, Mapping
@@ -31,6 +32,9 @@ PAUSE_SECONDS = 0.1
 """How long to wait after a connection that could not be taken."""
 
 SECRET_LEAST = 16
+
+MAX_SOCKET_PATH = 107
+"""Bytes of a Unix socket's path (unix(7): ``sun_path``, and a NUL behind it)."""
 
 _REQUEST_LINE = 3  # method, target, version
 
@@ -81,6 +85,31 @@ def read_secret(path: Path) -> Secret:
     expected = f"a readable file of mode 0600 with one line of at least {SECRET_LEAST} ASCII characters"
     raise ConfigurationError(
         file=str(path), line=None, key="admin.secret_file", found=found, expected=expected
+    )
+
+
+def check_socket(path: Path) -> None:
+    """Check that a socket can be made at a path, as far as the path tells.
+
+    Raises:
+        ConfigurationError: it is too long, something else is there, or its folder is not.
+    """
+    length = len(os.fsencode(path))
+    if length > MAX_SOCKET_PATH:
+        found = f"a path of {length} bytes"
+    elif path.exists() and not path.is_socket():
+        found = "what is no socket"
+    # A service's folder below /run is made when it starts.
+    elif not path.parent.is_dir() and not path.is_relative_to("/run"):
+        found = "no such folder"
+    else:
+        return
+    raise ConfigurationError(
+        file=str(path),
+        line=None,
+        key="admin.socket",
+        found=found,
+        expected=f"a path of at most {MAX_SOCKET_PATH} bytes for a socket, in a folder that is there",
     )
 
 

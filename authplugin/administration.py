@@ -24,6 +24,7 @@ from authplugin.revocation import (
     add_entry,
     check_not_blank,
     entry_key,
+    issued_before,
     parse_revocations,
     remove_entry,
     write_entry,
@@ -35,6 +36,9 @@ DOOR_SECONDS = 4.0
 """How long the door's thread may take for its next turn."""
 
 MOST_SESSIONS = 1_000
+
+_SLACK_SECONDS = 60.0
+"""By how much two clocks may differ that both say now."""
 
 _FORCE = " (--force, in HTTP ?force=1, revokes it all the same)"
 
@@ -151,6 +155,11 @@ class Administration:
             entry_key(entry)
         except ValueError as error:
             raise AdminError(HTTPStatus.BAD_REQUEST, str(error)) from None
+        if entry.issued_before is not None and issued_before(entry) > self._now() + _SLACK_SECONDS:
+            found = (
+                "issued_before: found a time to come, which tokens that are yet to be issued are older than"
+            )
+            raise AdminError(HTTPStatus.BAD_REQUEST, f"nothing is revoked: {found}{_FORCE}")
         issuers = self._gate.policy.issuers
         if entry.issuer is not None and entry.issuer not in issuers:
             found = f"issuer: found one that is not configured, expected one of {', '.join(issuers)}"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from authplugin.admin import AdminListener, read_secret
+from authplugin.admin import AdminListener, check_socket, read_secret
 from authplugin.administration import Administration
 from authplugin.auditfile import check_place
 from authplugin.clock import Clock
@@ -186,6 +186,8 @@ def find_mistakes(settings: GateSettings) -> list[ConfigurationError]:
     ]
     if settings.admin.secret_file is not None:
         reads.append(functools.partial(read_secret, Path(settings.admin.secret_file)))
+    if settings.admin.socket is not None:
+        reads.append(functools.partial(check_socket, Path(settings.admin.socket)))
     if settings.audit.file is not None:
         reads.append(functools.partial(check_place, Path(settings.audit.file)))
     mistakes: list[ConfigurationError] = []

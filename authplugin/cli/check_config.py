@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from authplugin.jose.profile import RequiredClaim
     from authplugin.policy import AssetScope, IssuerPolicy
     from authplugin.settings import GateSettings, IssuerTable, Loaded
@@ -61,7 +63,25 @@ def _check_files(loaded: "Loaded") -> int:
         else:
             print(mistake, file=sys.stderr)
             mistakes += 1
+    for note in _find_useless_keys(loaded.settings.issuers):
+        print(f"note: {note}", file=sys.stderr)
     return 1 if mistakes else 0
+
+
+def _find_useless_keys(issuers: "Iterable[IssuerTable]") -> "Iterator[str]":
+    """What is wrong with key sets in files: a gate starts without them, and refuses that issuer's tokens."""
+    from authplugin.errors import KeySetError  # noqa: PLC0415 - as above
+    from authplugin.keys.snapshot import take_snapshot  # noqa: PLC0415 - as above
+    from authplugin.keys.source import FileSource  # noqa: PLC0415 - as above
+
+    for position, issuer in enumerate(issuers):
+        if issuer.jwks_file is None:
+            continue
+        try:
+            body = FileSource(Path(issuer.jwks_file)).fetch(None).body
+            take_snapshot(body or b"", issuer.algorithms, fetched=0.0)
+        except KeySetError as error:
+            yield f"issuers[{position}].jwks_file: {issuer.jwks_file}: {error}: all its tokens are refused"
 
 
 def _summary(loaded: "Loaded") -> list[str]:

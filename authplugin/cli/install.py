@@ -120,6 +120,7 @@ def run_install(args: argparse.Namespace) -> int:
         check_port,
         check_readable,
         check_writable,
+        find_doubts,
     )
     from authplugin.brokers.mosquitto.selftest import find_mosquitto, run_selftest  # noqa: PLC0415 - as above
     from authplugin.brokers.mosquitto.syntax import check_syntax  # noqa: PLC0415 - as above
@@ -147,7 +148,7 @@ def run_install(args: argparse.Namespace) -> int:
     for line in seen:
         _say(f"tried: {line}")
     files = [PlannedFile(places.plugin, plugin), *files]
-    for note in plan.notes:
+    for note in (*plan.notes, *(find_doubts(plan) if record is None else ())):
         _say(f"note: {note}")
     if args.dry_run:
         _show(files)
@@ -182,6 +183,8 @@ def run_uninstall(args: argparse.Namespace) -> int:
             _say(f"{what} {path}")
     for path in undone.kept:
         _say(f"kept {path}: it was changed since it was installed")
+    if places.stanza in undone.kept:
+        _say(f"note: {places.stanza} names files that are gone: without them the broker does not start")
     return _finish(restart=args.restart)
 
 

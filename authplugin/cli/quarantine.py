@@ -1,6 +1,7 @@
 """``authplugin quarantine``: keeps an asset out for a while, or lists the assets that are."""
 
 import argparse
+import math
 
 from authplugin.cli.live import add_config
 
@@ -15,8 +16,16 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     add_config(parser)
     parser.add_argument("asset", nargs="?", metavar="ASSET", help="the asset's id, in either form")
-    parser.add_argument("--seconds", type=float, metavar="N", help="how long; else clones.quarantine_s")
+    parser.add_argument("--seconds", type=_seconds, metavar="N", help="how long; else clones.quarantine_s")
     return parser
+
+
+def _seconds(text: str) -> float:
+    """A time that is no more than a number; JSON knows no infinity, and none would be the default."""
+    seconds = float(text)
+    if not math.isfinite(seconds):
+        raise ValueError
+    return seconds
 
 
 def run(args: argparse.Namespace) -> int:

@@ -19,7 +19,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--force",
         action="store_true",
-        help="also revoke what no configured issuer can mean: an issuer or an asset's id yet to come",
+        help="also revoke what is likely a slip: an issuer that is not configured, an asset id of no "
+        "issuer's form, what is issued before a time to come",
     )
     parser.add_argument("--note", metavar="TEXT", help="why, for people who read the file")
     return parser

@@ -32,10 +32,16 @@ AUDIENCE = "https://ingest.example.com"
 SHORT, ASSET = "02iAB00000CdEfG", "02iAB00000CdEfGYAV"
 
 
-def run(*command: object) -> str:
+def run(*command: object, umask: int = 0o022) -> str:
     """A command that must succeed; what it said."""
     done = subprocess.run(
-        [str(word) for word in command], capture_output=True, text=True, timeout=300, check=False, cwd="/"
+        [str(word) for word in command],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        cwd="/",
+        umask=umask,
     )
     assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
     return done.stdout + done.stderr
@@ -111,7 +117,8 @@ class Host:
 
     def mosquitto(self, part: str) -> str:
         places = ("--broker-config", self.configuration, "--library", self.root / "lib")
-        return run(*self.command(self.authplugin, "mosquitto", part, *places))
+        # As hardened machines have it for root.
+        return run(*self.command(self.authplugin, "mosquitto", part, *places), umask=0o077)
 
     def tree(self) -> set[str]:
         found = run(*(as_root() or ()), "find", self.root, "-not", "-path", f"{self.root}/data/*")

@@ -238,7 +238,8 @@ def _make_folders(folder: Path) -> list[Path]:
     """Make a folder and those above it; those that were not there, the outer ones first."""
     made = [step for step in (folder, *folder.parents) if not step.exists()][::-1]
     for step in made:
-        step.mkdir(mode=0o755)
+        step.mkdir()
+        step.chmod(0o755)  # whatever the umask: the broker's user must get in
     return made
 
 

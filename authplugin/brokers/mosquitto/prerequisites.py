@@ -2,7 +2,12 @@
 
 import os
 import socket
+import ssl
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+
+from cryptography.x509 import load_pem_x509_certificates
 
 from authplugin.brokers.guards import find_mistakes
 from authplugin.brokers.mosquitto.build import Interpreter, unreadable
@@ -23,10 +28,29 @@ def check_port(plan: Plan) -> None:
         socket.create_server((metrics.address, metrics.port)).close()
     except OSError as error:
         raise InstallError(
-            f"metrics.port: found {metrics.port} of {metrics.address} ({error.strerror}), expected a free "
-            "port: name one in [metrics] of the gate's configuration, or by AUTHPLUGIN_METRICS__PORT, here "
+            f"metrics.port: found {metrics.port} of {metrics.address} ({os.strerror(error.errno or 0)}), "
+            "expected a free port: name one in [metrics] of the gate's configuration, or by AUTHPLUGIN_METRICS__PORT, here "
             "and for the broker"
         ) from None
+
+
+def find_doubts(plan: Plan) -> Iterator[str]:
+    """What a first installation may well get wrong, and only a person can tell."""
+    listener = plan.listener
+    if listener is None:
+        return
+    family = socket.AF_INET6 if ":" in (listener.address or "") else socket.AF_INET
+    try:
+        socket.create_server((listener.address or "", listener.port), family=family).close()
+    except OSError as error:
+        yield (
+            f"port {listener.port} of {listener.address or 'this machine'} cannot be had now "
+            f"({os.strerror(error.errno or 0)}): unless this broker has it, it will not start"
+        )
+    if listener.certificate is not None:
+        until = load_pem_x509_certificates(listener.certificate.read_bytes())[0].not_valid_after_utc
+        if until < datetime.now(UTC):
+            yield f"{listener.certificate}: the certificate ended on {until:%Y-%m-%d}: devices will refuse it"
 
 
 def check_writable(places: Places) -> None:
@@ -61,6 +85,23 @@ def _named(plan: Plan) -> list[Path]:
     return [Path(file) for file in files if file is not None and Path(file).exists()]
 
 
+def _check_pair(certificate: Path, key: Path) -> None:
+    """Check that TLS can use a certificate chain and a key: with any other the broker would not start.
+
+    Raises:
+        InstallError: it cannot.
+    """
+    try:
+        # The empty password keeps OpenSSL from asking the terminal for one.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
+    except OSError as error:
+        why = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+        raise InstallError(
+            f"{certificate} and {key}: found what TLS cannot use ({why or 'no PEM of that kind'}), expected "
+            "a certificate chain and its own key, both PEM, the key without a password"
+        ) from None
+
+
 def check_readable(places: Places, interpreter: Interpreter, plan: Plan) -> None:
     """Check what the broker's user must read, and the self-test does not.
 
@@ -75,6 +116,8 @@ def check_readable(places: Places, interpreter: Interpreter, plan: Plan) -> None
             raise InstallError(
                 f"{path}: found no file, expected the listener's certificate chain and key (PEM)"
             )
+    if len(tls) == len(pair) and pair:
+        _check_pair(*tls)
     if plan.user is None:
         return
     for path in unreadable([*tls, *_named(plan)], plan.user):

@@ -87,7 +87,6 @@ def run_selftest(
         plugin = folder / "authplugin.so"
         build(plugin)
         _write_files(folder, plan, interpreter, plugin, tokens)
-        _give(folder, plan.user)
         for attempt in itertools.count(1):
             try:
                 with _broker(mosquitto, folder, plan.user) as (port, alive):
@@ -148,6 +147,7 @@ def _broker(mosquitto: Path, folder: Path, user: str | None) -> Iterator[tuple[i
         f"{(folder / 'stanza').read_text(encoding='utf-8')}\nlistener {port} 127.0.0.1\n",
         encoding="utf-8",
     )
+    _give(folder, user)
     environ = {name: value for name, value in os.environ.items() if not name.startswith("AUTHPLUGIN_")}
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 - the broker found by the caller

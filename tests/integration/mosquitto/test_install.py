@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from authplugin.brokers.mosquitto import selftest
 from authplugin.brokers.mosquitto.build import find_interpreter
@@ -220,7 +221,9 @@ def test_what_a_person_changed_since_is_never_lost(host: Host) -> None:
     assert "# mine" not in host.stanza.read_text()
     assert host.stanza.with_name("assetgate.conf.changed").read_text() == changed
     host.stanza.write_text(changed)
-    assert f"kept {host.stanza}: it was changed" in host.uninstall()
+    said = host.uninstall()
+    assert f"kept {host.stanza}: it was changed" in said
+    assert f"note: {host.stanza} names files that are gone: without them the broker does not start" in said
     assert host.stanza.read_text() == changed
     assert not host.record.exists()
 
@@ -299,6 +302,38 @@ def test_a_certificate_that_is_not_there_is_named(host: Host) -> None:
     assert "--certfile and --keyfile go together" in host.refuse("--certfile", "/nowhere/chain.pem")
     said = host.refuse("--certfile", "/nowhere/chain.pem", "--keyfile", "/nowhere/key.pem")
     assert "/nowhere/chain.pem: found no file" in said
+
+
+def test_a_certificate_and_a_key_that_tls_cannot_use_are_named(
+    host: Host, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    chain, key = certificate(tmp_path_factory.mktemp("one"))
+    _, other = certificate(tmp_path_factory.mktemp("other"))
+    locked = tmp_path_factory.mktemp("locked") / "key.pem"
+    secret = serialization.load_pem_private_key(key.read_bytes(), None).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(b"correct horse"),
+    )
+    locked.write_bytes(secret)
+    junk = locked.with_name("junk.pem")
+    junk.write_text("junk")
+    for one, two in ((key, chain), (chain, other), (chain, locked), (junk, key), (chain, junk)):
+        said = host.refuse("--certfile", one, "--keyfile", two)
+        assert f"{one} and {two}: found what TLS cannot use" in said
+
+
+def test_what_only_a_person_can_tell_is_noted_the_first_time(
+    host: Host, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    chain, key = certificate(tmp_path_factory.mktemp("old"), days=-1)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        words = ("--certfile", chain, "--keyfile", key, "--port", port, "--address", "127.0.0.1")
+        said = host.install(*words)
+        assert f"note: port {port} of 127.0.0.1 cannot be had now (Address already in use)" in said
+        assert f"note: {chain}: the certificate ended on " in said
+        assert "cannot be had now" not in host.install(*words)
 
 
 def test_a_broker_that_would_not_read_our_file_or_keep_its_queues_is_named(host: Host) -> None:

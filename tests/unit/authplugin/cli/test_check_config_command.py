@@ -1,11 +1,13 @@
 """What a configuration means, said before anything starts."""
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
 from authplugin.cli import main
+from tests.support.mints import mint
 
 CONFIG = """
 [[issuers]]
@@ -91,3 +93,57 @@ def test_an_issuer_of_asset_tokens_needs_no_more_lines(
     text = capsys.readouterr().out
     assert "  keys       https://a.example.com/id/keys\n" in text
     assert not any(word in text for word in ("possession", "requires", "attribute", "asset in"))
+
+
+@pytest.mark.parametrize(
+    ("socket", "found"),
+    [
+        ("x" * 120, "admin.socket: found a path of "),
+        ("gate.toml", "admin.socket: found what is no socket"),
+        ("nowhere/admin", "admin.socket: found no such folder"),
+    ],
+)
+def test_a_place_where_the_admin_socket_cannot_be_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], socket: str, found: str
+) -> None:
+    file = tmp_path / "gate.toml"
+    file.write_text(
+        f'[[issuers]]\nissuer = "https://a.example.com"\naudiences = ["a"]\n[admin]\nsocket = "{socket}"\n'
+    )
+    assert main(["check-config", str(file)]) == 1
+    assert found in capsys.readouterr().err
+    file.write_text(file.read_text().replace(socket, "admin"))
+    assert main(["check-config", str(file)]) == 0
+
+
+def test_a_socket_in_a_folder_that_the_service_makes_is_no_mistake(tmp_path: Path) -> None:
+    file = tmp_path / "gate.toml"
+    file.write_text(
+        '[[issuers]]\nissuer = "https://a.example.com"\naudiences = ["a"]\n'
+        '[admin]\nsocket = "/run/not-there-yet/admin"\n'
+    )
+    assert main(["check-config", str(file)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("keys", "noted"),
+    [
+        (None, "No such file or directory"),
+        ("junk", "the key set is not JSON"),
+        ('{"keys":[]}', "the set has no usable key"),
+        (json.dumps(mint().jwks()), None),
+    ],
+)
+def test_a_key_set_that_opens_nothing_is_noted_and_no_mistake(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], keys: str | None, noted: str | None
+) -> None:
+    file = tmp_path / "gate.toml"
+    file.write_text(
+        '[[issuers]]\nissuer = "https://a.example.com"\naudiences = ["a"]\njwks_file = "keys.json"\n'
+    )
+    if keys is not None:
+        (tmp_path / "keys.json").write_text(keys)
+    assert main(["check-config", str(file)]) == 0
+    said = capsys.readouterr().err
+    assert ("note: issuers[0].jwks_file: " in said) is (noted is not None)
+    assert noted is None or noted in said

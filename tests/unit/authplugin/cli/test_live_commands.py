@@ -189,6 +189,7 @@ def test_a_token_is_revoked_from_its_file_and_never_named(
         (("revoke", "--issuer", "https://acme.my.site.con"), "nothing is revoked: issuer: found one that"),
         (("revoke", "--kid", "A", "--issuer", "acme"), "expected one of https://acme.my.site.com (--force"),
         (("revoke", "--device", "d", "--issuer", "acme"), "found one that is not configured"),
+        (("revoke", "--issued-before", "2199-01-01T00:00:00Z"), "issued_before: found a time to come"),
         (("quarantine", SHORT, "--seconds", "0"), "seconds: 1 to"),
         (("sessions", "--limit", "100000"), "limit: at most 1000"),
     ],
@@ -202,7 +203,21 @@ def test_what_means_nothing_is_refused_with_its_reason(
     assert running.revocations.read_text() == before
 
 
-@pytest.mark.parametrize("words", [("--asset", "pump-7"), ("--issuer", "https://next.example.com")])
+@pytest.mark.parametrize("seconds", ["nan", "inf", "soon"])
+def test_a_time_in_quarantine_that_is_no_number_is_wrong_usage(running: Running, seconds: str) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        running.command("quarantine", SHORT, "--seconds", seconds)
+    assert running.decide() == "allowed"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--asset", "pump-7"),
+        ("--issuer", "https://next.example.com"),
+        ("--issued-before", "2199-01-01T00:00:00Z"),
+    ],
+)
 def test_what_only_a_later_configuration_can_mean_is_revoked_by_force(
     running: Running, words: tuple[str, ...]
 ) -> None:

@@ -29,8 +29,8 @@ def check_port(plan: Plan) -> None:
     except OSError as error:
         raise InstallError(
             f"metrics.port: found {metrics.port} of {metrics.address} ({os.strerror(error.errno or 0)}), "
-            "expected a free port: name one in [metrics] of the gate's configuration, or by AUTHPLUGIN_METRICS__PORT, here "
-            "and for the broker"
+            "expected a free port: name one in [metrics] of the gate's configuration, or by "
+            "AUTHPLUGIN_METRICS__PORT, here and for the broker"
         ) from None
 
 

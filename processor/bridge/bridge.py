@@ -15,6 +15,7 @@ from processor.bridge.source import Delivery, Source, Token
 from processor.clock import Clock
 from processor.errors import DeadReason
 from processor.kafka.producer import Outgoing, SafeProducer
+from processor.kafka.watch import watch_partitions
 from processor.metrics import BridgeMetrics
 from processor.settings import ProcessorSettings
 
@@ -100,10 +101,11 @@ class Bridge:
         source = asyncio.create_task(self._source.run(self._on_batch))
         beat = asyncio.create_task(self._beat())
         stopping = asyncio.create_task(self._stopping.wait())
+        watch = asyncio.create_task(watch_partitions(self._producer, self._settings.topics))
         try:
-            ends: set[asyncio.Future[Any]] = {source, beat, stopping, self._producer.failed}
+            ends: set[asyncio.Future[Any]] = {source, beat, watch, stopping, self._producer.failed}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            for ended in (source, beat):
+            for ended in (source, beat, watch):
                 if ended.done():
                     ended.result()
             if self._producer.failed.done():
@@ -112,10 +114,10 @@ class Bridge:
         finally:
             # Said by a flag too: what publishes a heartbeat may swallow a cancellation on Python 3.11.
             self._stopping.set()
-            for task in (beat, stopping):
+            for task in (beat, watch, stopping):
                 task.cancel()
             await self._source.close()
-            await asyncio.gather(source, beat, stopping, return_exceptions=True)
+            await asyncio.gather(source, beat, watch, stopping, return_exceptions=True)
             self._producer.close()
 
     async def _drain(self) -> None:

@@ -9,7 +9,7 @@ from processor import __version__
 from processor.errors import ProcessorError
 
 #: Command → module of this package with ``add_parser(subparsers)`` and ``run(args) -> int``.
-COMMANDS = ("topics", "bridge", "worker", "rules", "dlq")
+COMMANDS = ("topics", "bridge", "worker", "rules", "dlq", "state")
 
 #: What a gate-only install leaves out, by the names they are imported under.
 WATCH = frozenset(

@@ -23,6 +23,7 @@ from processor.flow.rulefile import RuleFile
 from processor.flow.transport import BatchApp, check_names
 from processor.kafka.admin import Admin
 from processor.kafka.producer import SafeProducer
+from processor.kafka.watch import watch_partitions
 from processor.metrics import WorkerMetrics, expose
 from processor.rules.ruleset import RuleSet
 from processor.settings import ProcessorSettings
@@ -97,7 +98,9 @@ async def _run(settings: ProcessorSettings, file: RuleFile, rules: RuleSet, scra
     )
     app = make_app(settings, judge, scratch)
     following = file.follow(hangup, judge.adopt, metrics)
-    tasks = [asyncio.create_task(part) for part in (_live(app), _save(judge), _measure(judge), following)]
+    watching = watch_partitions(producer, settings.topics)
+    parts = (_live(app), _save(judge), _measure(judge), following, watching)
+    tasks = [asyncio.create_task(part) for part in parts]
     ready = asyncio.create_task(_say_ready(app, exposition.url))
     stop = asyncio.create_task(stopping.wait())
     try:

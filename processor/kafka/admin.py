@@ -1,18 +1,28 @@
 """The topics: which there are, how each is kept, and making them so."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
+from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from processor.errors import StreamError
 from processor.kafka.client import client_config
 from processor.settings import KafkaSettings, TopicSettings
 
 _TIMEOUT = 15.0
+_PAUSE = 0.1
+#: Nobody knows of the group yet: the broker has just started, or makes its own topic at this question.
+_NO_COORDINATOR = frozenset(
+    {
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    }
+)
 #: Room for a whole snapshot of a partition, and for a dead letter of any size the bridge lets in.
 LARGE_RECORD = 16_777_216
 
@@ -109,6 +119,46 @@ class Admin:
         """Whether this is the cluster inside librdkafka: its cluster id says so."""
         return bool((self._metadata(None).cluster_id or "").startswith("mockCluster"))
 
+    def extend(self, counts: Mapping[str, int]) -> None:
+        """Raise topics' numbers of partitions, in this order; one that has as many already stays as it is.
+
+        Raises:
+            StreamError: a topic cannot be extended.
+        """
+        for name, count in counts.items():
+            (future,) = self._client.create_partitions(
+                [NewPartitions(name, count)], operation_timeout=_TIMEOUT, request_timeout=_TIMEOUT
+            ).values()
+            try:
+                future.result()
+            except KafkaException as error:
+                if self.partitions(name).get(name) != count:
+                    raise StreamError(
+                        f"topic {name} cannot be extended to {count} partitions: {error.args[0].str()}"
+                    ) from None
+        self._await_leaders(dict(counts), "extended")
+
+    def members(self, group: str) -> list[str]:
+        """Who is in a consumer group, each as ``client id (host)``.
+
+        Raises:
+            StreamError: the broker does not tell.
+        """
+        deadline = time.monotonic() + _TIMEOUT
+        while True:
+            (future,) = self._client.describe_consumer_groups([group], request_timeout=_TIMEOUT).values()
+            try:
+                found: Any = future.result().members
+                break
+            except KafkaException as error:
+                code, name = error.args[0].code(), error.args[0].name()
+                if code == KafkaError.GROUP_ID_NOT_FOUND:
+                    return []
+                if code not in _NO_COORDINATOR or time.monotonic() > deadline:
+                    raise StreamError(f"the group {group} cannot be described: {name}") from None
+            time.sleep(_PAUSE)
+        return sorted(f"{one.group_instance_id or one.client_id} ({one.host})" for one in found)
+
     def require(self, topics: TopicSettings) -> int:
         """The one number of partitions that the watch's topics have.
 
@@ -124,10 +174,15 @@ class Admin:
 
     def _check(self, topic: Topic, found: int | None) -> None:
         if found is not None and found != topic.partitions:
+            extended = (
+                f"set topics.partitions = {found}, or, to extend it,"
+                if found < topic.partitions
+                else f"set topics.partitions = {found}, and, if it was extended,"
+            )
             raise StreamError(
                 f"topic {topic.name} has {found} partitions, topics.partitions says {topic.partitions}: "
-                f"set topics.partitions = {found}, or name new topics; records would change their partition "
-                "and part from their state"
+                f"{extended} stop the bridges and the workers and run `processor state repartition "
+                "--config FILE`: assets change their partition and must not part from their memory"
             )
 
     def _metadata(self, topic: str | None) -> Any:  # noqa: ANN401 - confluent_kafka ships no types
@@ -155,11 +210,14 @@ class Admin:
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise StreamError(f"topic {name} cannot be made: {error.args[0].str()}") from None
+        self._await_leaders({topic.name: topic.partitions for topic in missing}, "made")
+
+    def _await_leaders(self, wanted: dict[str, int], what: str) -> None:
         deadline = time.monotonic() + _TIMEOUT
-        while not self._led({topic.name: topic.partitions for topic in missing}):
+        while not self._led(wanted):
             if time.monotonic() > deadline:
                 raise StreamError(
-                    f"topics were made, but have no leaders after {_TIMEOUT:g} s: see the broker's log"
+                    f"topics were {what}, but have no leaders after {_TIMEOUT:g} s: see the broker's log"
                 )
             time.sleep(0.05)
 

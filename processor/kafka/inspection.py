@@ -11,6 +11,7 @@ from processor.finding import Finding
 from processor.kafka.admin import Admin, Topic, plan
 from processor.kafka.client import client_config
 from processor.kafka.offsets import read_span
+from processor.kafka.state import find_layout, make_reader
 from processor.settings import ProcessorSettings
 
 _TIMEOUT = 15.0
@@ -40,6 +41,9 @@ def inspect(settings: ProcessorSettings) -> tuple[list[Finding], list[str]]:
         offsets, judged = _check_offsets(settings, there[telemetry])
         findings += offsets
         seen.append(judged)
+    if settings.topics.state in there:
+        findings += _check_memory(settings, there[settings.topics.state])
+        seen.append("looked of how many partitions the memory is")
     return findings, seen
 
 
@@ -56,10 +60,25 @@ def _check_partitions(topic: Topic, found: int | None) -> list[Finding]:
                 "partitions",
                 str(found),
                 f"{topic.partitions} (topics.partitions)",
-                "an asset's records change their partition and part from their state",
+                "assets change their partition and part from their memory: "
+                "`processor state repartition --config FILE`",
             )
         ]
     return []
+
+
+def _check_memory(settings: ProcessorSettings, partitions: int) -> list[Finding]:
+    """Whether the workers' memory is of as many partitions as there are to be."""
+    state, wanted = settings.topics.state, settings.topics.partitions
+    consumer = make_reader(settings.kafka)
+    try:
+        found = find_layout(consumer, state, range(partitions))
+    finally:
+        consumer.close()
+    if found in {None, wanted}:
+        return []
+    why = "assets have parted from their memory: `processor state repartition --config FILE`"
+    return [Finding(state, None, "memory", f"of {found} partitions", f"of {wanted} partitions", why)]
 
 
 def _check_configs(settings: ProcessorSettings, topics: list[Topic]) -> list[Finding]:

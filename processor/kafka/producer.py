@@ -19,6 +19,7 @@ from processor.settings import KafkaSettings
 
 _POLL = 0.004
 _RETRY = 1.0
+_ANSWER = 2.0
 #: Kafka will never take this very record: it goes to the dead letters instead.
 _REFUSED = frozenset(
     {
@@ -136,6 +137,14 @@ class SafeProducer:
                 break
             await asyncio.sleep(_POLL)
         return not len(self)
+
+    def count_partitions(self, topic: str) -> int:
+        """How many partitions a topic has, 0 when that is not known; blocks for seconds at most.
+
+        Raises:
+            KafkaException: no broker answers.
+        """
+        return len(self._producer.list_topics(topic, timeout=_ANSWER).topics[topic].partitions)
 
     def close(self) -> None:
         """Stop the timer, and drop what is still in flight: it was never reported done."""

@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from processor.detect.detector import Detector
+from processor.detect.silence import SILENCE
 from processor.engine import Engine, Limits
 from processor.engine.memory import decode, encode
 from processor.engine.repartition import deal
@@ -164,3 +166,9 @@ def test_memories_of_different_rules_are_not_dealt_out_together() -> None:
     ]
     with pytest.raises(ValueError, match="different rules"):
         next(deal(memories, 3, to(3)))
+
+
+def test_a_detector_that_keeps_the_clock_elsewhere_is_no_detector() -> None:
+    fields = {name: getattr(SILENCE, name) for name in SILENCE.__slots__}
+    with pytest.raises(TypeError, match="'seen'"):
+        Detector(**(fields | {"state": SILENCE.params}))

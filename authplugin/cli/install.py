@@ -165,9 +165,10 @@ def run_uninstall(args: argparse.Namespace) -> int:
     """Undo; 0 when nothing of ours is left.
 
     Raises:
-        InstallError: nothing is on record there.
+        InstallError: nothing is on record there, or there is no right to undo it.
     """
     from authplugin.brokers.mosquitto.installation import find_ours, read_record, undo  # noqa: PLC0415 - fast --help
+    from authplugin.brokers.mosquitto.prerequisites import check_writable  # noqa: PLC0415 - as above
 
     places = _places(args)
     record = read_record(places.record)
@@ -177,12 +178,15 @@ def run_uninstall(args: argparse.Namespace) -> int:
         for path in find_ours(record):
             _say(f"would remove or restore {path}")
         return 0
+    check_writable(places)
     undone = undo(record, places.record)
     for what, paths in (("removed", undone.removed), ("restored", undone.restored)):
         for path in paths:
             _say(f"{what} {path}")
     for path in undone.kept:
         _say(f"kept {path}: it was changed since it was installed")
+    for path in undone.left:
+        _say(f"left {path}: it was there before, the same")
     if places.stanza in undone.kept:
         _say(f"note: {places.stanza} names files that are gone: without them the broker does not start")
     return _finish(restart=args.restart)

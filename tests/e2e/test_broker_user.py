@@ -185,6 +185,12 @@ def test_with_debians_python_the_gate_stands_in_a_broker_that_runs_as_its_own_us
             until_let_in(host)
             assert host.connect(mint.forged()) == 0x87
             until_owned(host.root / "data" / "audit", USER)
+        if installer == "root":
+            other = Host(host.root, USER, authplugin, mint, host.port)
+            with pytest.raises(
+                AssertionError, match="found no right to write, expected one: run it with sudo"
+            ):
+                other.mosquitto("uninstall")
         host.mosquitto("uninstall")
         assert host.tree() == before
 

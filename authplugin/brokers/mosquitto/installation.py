@@ -161,11 +161,12 @@ def place(
 
 @dataclass(frozen=True, slots=True)
 class Undone:
-    """What `undo` did: files removed, restored, and kept since a person has changed them."""
+    """What `undo` did: files removed, restored, kept since a person has changed them, and left as before."""
 
     removed: tuple[Path, ...]
     restored: tuple[Path, ...]
     kept: tuple[Path, ...]
+    left: tuple[Path, ...]
 
 
 def undo(record: Record, record_file: Path) -> Undone:
@@ -174,7 +175,7 @@ def undo(record: Record, record_file: Path) -> Undone:
     Raises:
         OSError: a file cannot be removed or restored; what is on record stays so.
     """
-    removed, restored, kept = [], [], []
+    removed, restored, kept, left = [], [], [], []
     for written in reversed(record.files):
         path = Path(written.path)
         found = _hash_of(path)
@@ -190,11 +191,13 @@ def undo(record: Record, record_file: Path) -> Undone:
             content = base64.b64decode(before.content)
             _write(PlannedFile(path, content, before.mode, (before.uid, before.gid)))
             restored.append(path)
+        else:
+            left.append(path)
     record_file.unlink(missing_ok=True)
     for folder in reversed(record.folders):
         with contextlib.suppress(OSError):  # not empty, or gone: not ours to remove
             Path(folder).rmdir()
-    return Undone(tuple(removed), tuple(restored), tuple(kept))
+    return Undone(tuple(removed), tuple(restored), tuple(kept), tuple(left))
 
 
 def _noted(files: Sequence[PlannedFile], earlier: Record) -> tuple[Written, ...]:

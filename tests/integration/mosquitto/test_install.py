@@ -239,6 +239,17 @@ def test_what_stood_in_a_files_place_before_comes_back(host: Host) -> None:
     assert host.tree() == before
 
 
+def test_without_the_record_of_it_what_is_there_is_left_and_named(host: Host) -> None:
+    host.install()
+    before = host.tree()
+    host.record.unlink()
+    host.install()
+    said = host.uninstall()
+    for path in (host.stanza, host.record.with_name("authplugin.so"), host.root / "acl"):
+        assert f"left {path}: it was there before, the same" in said
+    assert host.tree() == {name: file for name, file in before.items() if not name.endswith(host.record.name)}
+
+
 def test_a_listener_with_tls_is_opened_for_devices_and_the_same_again_changes_nothing(host: Host) -> None:
     chain, key = certificate(host.root)
     port = free_port()

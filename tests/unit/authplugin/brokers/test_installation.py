@@ -49,6 +49,24 @@ def test_files_are_placed_with_their_mode_and_put_on_record(tmp_path: Path, reco
     assert [path.name for path in (tmp_path / "etc").iterdir() if path.name.startswith(".")] == []
 
 
+def test_folders_may_be_entered_whatever_the_umask(tmp_path: Path, record_file: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        install(record_file, files(tmp_path, b"one"))
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "etc", record_file.parent)} == {0o755}
+
+
+def test_what_was_there_before_and_is_the_same_is_left_and_said(tmp_path: Path, record_file: Path) -> None:
+    install(record_file, files(tmp_path, b"one"))
+    record_file.unlink()
+    undone = undo(install(record_file, files(tmp_path, b"one", b"two")), record_file)
+    assert [path.name for path in undone.left] == ["file-1"]
+    assert [path.name for path in undone.removed] == ["file-2"]
+    assert (tmp_path / "etc" / "file-1").read_bytes() == b"one"
+
+
 def test_undoing_leaves_nothing_but_what_was_there(tmp_path: Path, record_file: Path) -> None:
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc" / "file-1").write_text("by hand")

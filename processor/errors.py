@@ -5,9 +5,11 @@ Exceptions of this package::
     ProcessorError
     ├── DeadLetter         a record cannot be judged: carries its `DeadReason`
     ├── ConfigurationError a setting or rule is wrong: file, line, key, found, expected
+    ├── Refused            a whole file is: every `ConfigurationError` in it
     └── StreamError        Kafka or MQTT cannot be used as the design needs it: what to change
 """
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 
@@ -55,6 +57,14 @@ class ConfigurationError(ProcessorError):
         self.key = key
         self.found = found
         self.expected = expected
+
+
+class Refused(ProcessorError):
+    """Raised when a file is wrong; `errors` holds every reason, in the order of the file."""
+
+    def __init__(self, errors: Iterable[ConfigurationError]) -> None:
+        self.errors = tuple(sorted(errors, key=lambda error: error.line or 0))
+        super().__init__("\n".join(map(str, self.errors)))
 
 
 class StreamError(ProcessorError):

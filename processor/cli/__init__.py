@@ -41,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(args.run(args))
     except ProcessorError as error:
-        print(f"processor: {error}", file=sys.stderr)
+        for line in str(error).splitlines():
+            print(f"processor: {line}", file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in WATCH:

@@ -10,7 +10,7 @@ import yaml
 
 from processor.detect.catalog import DETECTORS
 from processor.detect.detector import Detector, Target
-from processor.errors import ConfigurationError, ProcessorError
+from processor.errors import ConfigurationError, Refused
 from processor.rules.document import Document, describe, line_of
 from processor.rules.ruleset import Rule, RuleSet
 from processor.rules.schema import RuleForm, Select, SetForm
@@ -23,12 +23,8 @@ MOST = 1_000
 _ENCODER = msgspec.json.Encoder(order="sorted", enc_hook=int)
 
 
-class RulesRefused(ProcessorError):
-    """Raised when a rule file is wrong; `errors` holds every reason, in the order of the file."""
-
-    def __init__(self, errors: tuple[ConfigurationError, ...]) -> None:
-        super().__init__("\n".join(map(str, errors)))
-        self.errors = errors
+class RulesRefused(Refused):
+    """Raised when a rule file is wrong."""
 
 
 def load_rules(file: Path) -> RuleSet:
@@ -61,7 +57,7 @@ def parse_rules(text: str, file: str = "rules.yaml") -> RuleSet:
         raise _refuse(file, "characters that YAML does not allow", "a rule file in YAML") from None
     effective, rules = _set(document)
     if document.errors:
-        raise RulesRefused(tuple(sorted(document.errors, key=lambda error: error.line or 0)))
+        raise RulesRefused(document.errors)
     digest = hashlib.sha256("".join(rule.hash for rule in rules).encode()).hexdigest()[:16]
     return RuleSet(digest, tuple(rules), effective)
 

@@ -1,6 +1,6 @@
 """The watch's settings: one frozen model, read from a TOML file and the environment."""
 
-from processor.settings.load import load
+from processor.settings.load import SettingsRefused, load
 from processor.settings.model import (
     BridgeSettings,
     KafkaSettings,
@@ -19,6 +19,7 @@ __all__ = [
     "MqttSettings",
     "ProcessorSettings",
     "Secret",
+    "SettingsRefused",
     "TopicSettings",
     "WorkerSettings",
     "load",

@@ -3,14 +3,15 @@
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import msgspec.inspect
 
-from processor.errors import ConfigurationError
+from processor.errors import ConfigurationError, Refused
 from processor.settings.model import ProcessorSettings, Secret
 
 _PREFIX = "PROCESSOR_"
@@ -27,31 +28,56 @@ _FILES = {
 }
 
 
+class SettingsRefused(Refused):
+    """Raised when settings are wrong, in the file or in the environment."""
+
+
 def load(file: Path | None, environment: Mapping[str, str] | None = None) -> ProcessorSettings:
     """Settings of a TOML file (none: all defaults) with ``PROCESSOR_<TABLE>__<KEY>`` over it.
 
     Raises:
-        ConfigurationError: with file, line, key, found and expected.
+        SettingsRefused: with file, line, key, found and expected of everything that is wrong.
     """
     text = _read(file) if file is not None else ""
     name = str(file) if file is not None else "defaults"
     tree = _parse(text, name)
-    from_environment = _overlay(tree, os.environ if environment is None else environment)
-    base = file.parent if file is not None else Path()
-    try:
-        settings = msgspec.convert(tree, ProcessorSettings, dec_hook=_decode)
-    except msgspec.ValidationError as error:
-        raise _explain(str(error), tree, text, name, from_environment) from None
-    if settings.mqtt.version == "3.1.1" and settings.mqtt.source != "aiomqtt":
+    from_environment, errors = _overlay(tree, os.environ if environment is None else environment)
+    explain = partial(_explain, text=text, name=name, from_environment=from_environment)
+    # Each setting alone first: judged as a whole, a file shows no more than its first mistake.
+    for piece in (*_pieces(tree), tree):
+        try:
+            settings = msgspec.convert(piece, ProcessorSettings, dec_hook=_decode)
+        except msgspec.ValidationError as error:
+            found = explain(str(error), piece)
+            if (piece is not tree or not errors) and str(found) not in map(str, errors):
+                errors.append(found)
+    if not errors and settings.mqtt.version == "3.1.1" and settings.mqtt.source != "aiomqtt":
         variable = from_environment.get("mqtt.version")
-        raise ConfigurationError(
-            file=variable or name,
-            line=None if variable else _line(text, "mqtt.version"),
-            key="mqtt.version",
-            found="3.1.1 with the source mqtt5",
-            expected='mqtt.source = "aiomqtt" beside it',
+        errors.append(
+            ConfigurationError(
+                file=variable or name,
+                line=None if variable else _line(text, "mqtt.version"),
+                key="mqtt.version",
+                found="3.1.1 with the source mqtt5",
+                expected='mqtt.source = "aiomqtt" beside it',
+            )
         )
-    return _resolve(settings, base)
+    if errors:
+        raise SettingsRefused(errors)
+    return _resolve(settings, file.parent if file is not None else Path())
+
+
+def _pieces(tree: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The settings one by one, each a tree of its own; every other one has its default."""
+    for table, section in tree.items():
+        if not isinstance(section, dict):
+            yield {table: section}
+            continue
+        for key, value in section.items():
+            if isinstance(value, dict):
+                yield from ({table: {key: {name: inner}}} for name, inner in value.items())
+            else:
+                yield {table: {key: value}}
 
 
 def _read(file: Path) -> str:
@@ -59,9 +85,10 @@ def _read(file: Path) -> str:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         found = error.strerror if isinstance(error, OSError) else "bytes that are not UTF-8"
-        raise ConfigurationError(
+        refused = ConfigurationError(
             file=str(file), line=None, key="--config", found=str(found), expected="a readable TOML file"
-        ) from None
+        )
+        raise SettingsRefused([refused]) from None
 
 
 def _parse(text: str, name: str) -> dict[str, Any]:
@@ -69,24 +96,28 @@ def _parse(text: str, name: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         line = re.search(r"line (\d+)", str(error))
-        raise ConfigurationError(
+        refused = ConfigurationError(
             file=name,
             line=int(line[1]) if line else len(text.splitlines()) or 1,
             key="(syntax)",
             found=str(error),
             expected="TOML 1.0",
-        ) from None
+        )
+        raise SettingsRefused([refused]) from None
 
 
-def _overlay(tree: dict[str, Any], environment: Mapping[str, str]) -> dict[str, str]:
-    """Lay variables over the file's tree; returns dotted key → variable name."""
+def _overlay(
+    tree: dict[str, Any], environment: Mapping[str, str]
+) -> tuple[dict[str, str], list[ConfigurationError]]:
+    """Lay variables over the file's tree; returns dotted key → variable name, and what is wrong in names."""
     origin: dict[str, str] = {}
+    errors: list[ConfigurationError] = []
     for variable, raw in sorted(environment.items()):
         table, separator, key = variable.removeprefix(_PREFIX).lower().partition("__")
         if not variable.startswith(_PREFIX):
             continue
         if not separator:
-            _refuse_near(variable, table)
+            errors += _find_near(variable, table)
             continue
         if table not in tree:
             origin[table] = variable
@@ -94,15 +125,15 @@ def _overlay(tree: dict[str, Any], environment: Mapping[str, str]) -> dict[str, 
         if isinstance(section, dict):
             section[key] = _value(table, key, raw)
             origin[f"{table}.{key}"] = variable
-    return origin
+    return origin, errors
 
 
-def _refuse_near(variable: str, name: str) -> None:
-    """Refuse a setting's name written with one underscore: ignored, it would look as if it counted."""
+def _find_near(variable: str, name: str) -> Iterator[ConfigurationError]:
+    """A setting's name written with one underscore: ignored, it would look as if it counted."""
     for field in msgspec.structs.fields(ProcessorSettings):
         for inner in msgspec.structs.fields(field.type):
             if name == f"{field.name}_{inner.name}":
-                raise ConfigurationError(
+                yield ConfigurationError(
                     file=variable,
                     line=None,
                     key=f"{field.name}.{inner.name}",

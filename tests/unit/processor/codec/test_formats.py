@@ -8,9 +8,9 @@ import pytest
 
 from processor.codec.formats import CONTENT_TYPES, Codec
 from processor.codec.reading import Reading
-from processor.errors import ConfigurationError, DeadLetter, DeadReason
+from processor.errors import DeadLetter, DeadReason
 from processor.limits import Limits
-from processor.settings import load
+from processor.settings import SettingsRefused, load
 from tests.support.payloads import ASSET, RECEIVED, metric, payload
 
 NUMBER = b"21.5"
@@ -152,7 +152,8 @@ def test_a_filter_or_a_format_that_is_none_is_an_error_with_its_line(
 ) -> None:
     file = tmp_path / "processor.toml"
     file.write_text(f"[engine]\nlateness = 1.0\n[engine.formats]\n{line}\n")
-    with pytest.raises(ConfigurationError) as caught:
+    with pytest.raises(SettingsRefused) as caught:
         load(file, {})
-    assert (caught.value.key, caught.value.line) == ("engine.formats", 3)
-    assert expected in caught.value.expected.replace("senml+cbor, ", "")
+    (error,) = caught.value.errors
+    assert (error.key, error.line) == ("engine.formats", 3)
+    assert expected in error.expected.replace("senml+cbor, ", "")

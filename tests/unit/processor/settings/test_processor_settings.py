@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from processor.errors import ConfigurationError
-from processor.settings import ProcessorSettings, Secret, load
+from processor.settings import ProcessorSettings, Secret, SettingsRefused, load
 from processor.settings.reference import render
 
 _ROOT = Path(__file__).parents[4]
@@ -32,9 +32,30 @@ def written(directory: Path, text: str) -> Path:
 def test_a_wrong_setting_names_its_file_line_key_what_was_found_and_what_is_expected(
     tmp_path: Path, text: str, said: str
 ) -> None:
-    with pytest.raises(ConfigurationError, match=re.escape(said)) as caught:
+    with pytest.raises(SettingsRefused, match=re.escape(said)) as caught:
         load(written(tmp_path, text), {})
     assert str(caught.value).startswith(str(tmp_path / "processor.toml"))
+
+
+def test_every_mistake_is_named_at_once_each_with_its_place(tmp_path: Path) -> None:
+    file = written(
+        tmp_path,
+        '[mqtt]\nport = 70000\nhots = "a"\n[kafak]\na = 1\nb = 2\n[worker]\nrun_size = "x"\n'
+        '[engine.formats]\n"assets/+/telemetry" = "xml"\n"asset" = "json"\n',
+    )
+    with pytest.raises(SettingsRefused) as caught:
+        load(file, {"PROCESSOR_TOPICS__PARTITIONS": "0", "PROCESSOR_MQTT_PORT": "1"})
+    assert [(error.file.removeprefix(str(file)), error.line, error.key) for error in caught.value.errors] == [
+        ("PROCESSOR_MQTT_PORT", None, "mqtt.port"),
+        ("PROCESSOR_TOPICS__PARTITIONS", None, "topics.partitions"),
+        ("", 2, "mqtt.port"),
+        ("", 3, "mqtt.hots"),
+        ("", 4, "kafak"),
+        ("", 8, "worker.run_size"),
+        ("", 9, "engine.formats"),
+        ("", 9, "engine.formats"),
+    ]
+    assert all(error.found and error.expected for error in caught.value.errors)
 
 
 def test_a_variable_counts_before_the_file_and_is_named_when_wrong(tmp_path: Path) -> None:
@@ -43,7 +64,7 @@ def test_a_variable_counts_before_the_file_and_is_named_when_wrong(tmp_path: Pat
         file, {"PROCESSOR_MQTT__PORT": "1999", "PROCESSOR_MQTT__TLS": "true", "OTHER__THING": "1"}
     )
     assert (settings.mqtt.port, settings.mqtt.tls) == (1999, True)
-    with pytest.raises(ConfigurationError, match=r"^PROCESSOR_MQTT__PORT: mqtt\.port: found 'abc'"):
+    with pytest.raises(SettingsRefused, match=r"^PROCESSOR_MQTT__PORT: mqtt\.port: found 'abc'"):
         load(file, {"PROCESSOR_MQTT__PORT": "abc"})
 
 
@@ -57,7 +78,7 @@ def test_a_variable_counts_before_the_file_and_is_named_when_wrong(tmp_path: Pat
     ],
 )
 def test_a_misspelt_variable_is_named_and_its_value_is_not(variable: str, said: str) -> None:
-    with pytest.raises(ConfigurationError, match=re.escape(said)) as caught:
+    with pytest.raises(SettingsRefused, match=re.escape(said)) as caught:
         load(None, {variable: "hunter2"})
     assert str(caught.value).startswith(variable)
     assert "hunter2" not in str(caught.value)
@@ -71,7 +92,7 @@ def test_a_secret_shows_itself_nowhere(tmp_path: Path) -> None:
     settings = load(written(tmp_path, '[mqtt]\npassword = "hunter2"\n'), {})
     assert "hunter2" not in repr(settings)
     assert settings.mqtt.read_password() == "hunter2"
-    with pytest.raises(ConfigurationError) as caught:
+    with pytest.raises(SettingsRefused) as caught:
         load(written(tmp_path, "[mqtt]\npassword = 77001\n"), {})
     assert "77001" not in str(caught.value)
 

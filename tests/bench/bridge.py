@@ -10,6 +10,7 @@ import mqtt5
 
 from tests.bench.figures import Figure, spread
 from tests.bench.mqtt import Wire
+from tests.bench.stream_rig import Rig
 from tests.support.watch import PlainBroker
 
 CONTESTANTS = ("mqtt5", "aiomqtt", "paho", "bare")
@@ -18,19 +19,20 @@ _PAYLOAD = json.dumps(
      "metrics": {"temperature": 71.5, "pressure": 2.25, "vibration": 0.125, "toner": 12, "flow": 5.5}}
 ).encode()  # fmt: skip
 _ASSETS = 200
+_TOPIC = "carried"
 
 
-def measure(folder: Path, bootstrap: str, topic: str, *, messages: int, rounds: int) -> list[Figure]:
+def measure(rig: Rig, *, messages: int, rounds: int) -> list[Figure]:
     """Let the contestants carry one backlog each, in turn.
 
     Args:
-        folder: for the broker's files; made when missing.
-        bootstrap: a Kafka.
-        topic: that all of them write to.
+        rig: on which Kafka.
         messages: of a backlog.
         rounds: counted ones; before them one that warms caches, unless there is only one.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    rig.watch(_TOPIC)
+    folder = rig.folder / "bridge"
+    folder.mkdir()
     folder.chmod(0o777)
     broker = PlainBroker(folder)
     broker.start()
@@ -38,7 +40,7 @@ def measure(folder: Path, bootstrap: str, topic: str, *, messages: int, rounds: 
         cost: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
         for turn in range(0 if rounds > 1 else 1, rounds + 1):
             for name in CONTESTANTS if turn % 2 else reversed(CONTESTANTS):
-                settings = _settings(folder, name, broker.port, bootstrap, topic)
+                settings = _settings(folder, name, broker.port, rig.kafka.bootstrap)
                 _leave_backlog(broker.port, name, messages)
                 taken = _carry(name, settings, messages)
                 if turn:
@@ -61,13 +63,13 @@ def _compare(what: str, own: list[float], other: list[float], bound: float | Non
     return Figure(what, ratio.median, bound, spread=(ratio.low, ratio.high))
 
 
-def _settings(folder: Path, name: str, port: int, bootstrap: str, topic: str) -> Path:
+def _settings(folder: Path, name: str, port: int, bootstrap: str) -> Path:
     file = folder / f"{name}.toml"
     file.write_text(
         f'[mqtt]\nport = {port}\nusername = "bridge"\npassword = "bridge-password"\n'
         f'client_id = "bench-{name}"\n'
         f'filters = ["assets/+/telemetry/{name}"]\nheartbeat_topic = "bench/{name}"\n'
-        f'[kafka]\nbootstrap = "{bootstrap}"\n[topics]\ntelemetry = "{topic}"\n'
+        f'[kafka]\nbootstrap = "{bootstrap}"\n[topics]\ntelemetry = "{_TOPIC}"\n'
     )
     return file
 

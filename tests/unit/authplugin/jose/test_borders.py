@@ -14,7 +14,7 @@ from authplugin.jose.compact import parse_header, split
 from authplugin.jose.identity import IdForm, is_asset_id, is_device_id, suffix
 from authplugin.jose.jwk import Unfit, UnfitKeyError, admit, admit_bound, admit_set
 from authplugin.jose.possession import confirmation
-from authplugin.jose.profile import check_name
+from authplugin.jose.profile import Attribute, RequiredClaim, check_name
 from authplugin.testing.mint import base64url
 from tests.support.mints import CLOCK, mint
 from tests.support.weakkeys import modulus, rsa_jwk, small_key, uneven_key
@@ -230,6 +230,8 @@ def test_values_cannot_be_changed_once_made() -> None:
         (ClaimNames(), "asset"),
         (admit_set({"keys": ["x"]}, RS256), "keys"),
         (admit_set({"keys": ["x"]}, RS256).left_out[0], "kid"),
+        (RequiredClaim("tenant"), "claim"),
+        (Attribute("site", "/site"), "claim"),
     ]
     for value, name in values:
         with pytest.raises(AttributeError, match="immutable"):

@@ -282,6 +282,16 @@ def test_every_power_of_the_generator_has_the_fingerprint(exponent: int) -> None
     assert has_fingerprint(pow(65537, exponent, math.prod(PRIMES)))
 
 
+@pytest.mark.parametrize("prime", [prime for prime in PRIMES if 2 < prime <= 167])
+def test_a_number_that_is_no_power_modulo_one_prime_has_no_fingerprint(prime: int) -> None:
+    others = math.lcm(*range(1, 169))
+    while others % prime == 0:
+        others //= prime
+    number = prime * pow(prime, -1, others)  # divisible by the prime, and 1 modulo all else
+    assert not has_fingerprint(number)
+    assert has_fingerprint(number + others * pow(others, -1, prime))
+
+
 def test_numbers_of_a_key_are_read_as_the_other_libraries_read_them() -> None:
     key = mint().key
     assert isinstance(key, RSAPrivateKey)

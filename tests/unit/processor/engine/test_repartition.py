@@ -1,5 +1,6 @@
 """Memories dealt out to another number of partitions: every asset goes on as if nothing had happened."""
 
+import itertools
 import random
 from collections.abc import Callable, Mapping, Sequence
 
@@ -94,30 +95,33 @@ def to(count: int) -> Callable[[bytes], int]:
     return lambda key: choose_partition(key, count)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
-    seconds=st.integers(1, 40),
+    seconds=st.integers(10, 40),
     counts=st.lists(st.integers(1, 6), min_size=2, max_size=4),
-    cuts=st.lists(st.floats(0, 1), min_size=3, max_size=3),
-    late=st.dictionaries(st.integers(0, 5), st.floats(0, 0.8)),
+    cuts=st.lists(st.floats(0.2, 1), min_size=3, max_size=3),
 )
 def test_assets_that_change_their_partition_go_on_as_if_they_had_not(
-    seed: int, seconds: int, counts: list[int], cuts: list[float], late: dict[int, float]
+    seed: int, seconds: int, counts: list[int], cuts: list[float]
 ) -> None:
-    records = stream(seed, seconds)
+    records, chance = stream(seed, seconds), random.Random(seed)
     edges = [*sorted(round(cut * len(records)) for cut in cuts[: len(counts) - 1]), len(records)]
     # Clocks that begin to run at different times, but have all seen the last heartbeat before the change.
     beats = [place for place, record in enumerate(records[: edges[0]]) if record.key is None]
-    begin = {number: beats[int(at * len(beats))] for number, at in late.items() if beats}
+    late = {number for number in range(counts[0]) if chance.random() < 0.5}
+    begin = {number: beats[int(chance.uniform(0, 0.8) * len(beats))] for number in late if beats}
     undisturbed, changed = Partitions.fresh(counts[0]), Partitions.fresh(counts[0])
     for each in (undisturbed, changed):
         each.advance(records[: edges[0]], begin)
     for count, start, end in zip(counts[1:], edges, edges[1:], strict=False):
-        undisturbed.advance(records[start:end])
         changed = changed.dealt(count)
-        changed.advance(records[start:end])
-    assert sorted(changed.events) == sorted(undisturbed.events)
+        # Event times do not tell when something was noticed: heartbeat by heartbeat it must be the same.
+        moves = [place + 1 for place in range(start, end) if records[place].key is None]
+        for first, last in itertools.pairwise([start, *moves, end]):
+            undisturbed.advance(records[first:last])
+            changed.advance(records[first:last])
+            assert sorted(changed.events) == sorted(undisturbed.events)
     assert changed.counts == undisturbed.counts
 
 

@@ -19,7 +19,7 @@ from processor.rules import parse_rules
 from processor.settings import load
 from tests.support.kafka import Kafka, committed, length, read_all, read_end, start_embedded, until
 from tests.support.telemetry import Written, beat, sent
-from tests.support.watch import Program, Watch
+from tests.support.watch import PlainBroker, Program, Watch
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.needs("java", "maven")]
 
@@ -189,6 +189,23 @@ def test_a_topic_that_somebody_extended_while_bridge_and_worker_ran_is_judged_in
     judged_to_the_end(two)
     assert again.end() == 0
     same_as_undisturbed(two, fleet, after)
+
+
+@pytest.mark.needs("mosquitto")
+def test_a_bridge_ends_when_somebody_extends_the_topic_and_does_not_start_again(
+    two: Watch, plain_broker: PlainBroker
+) -> None:
+    two.mqtt_port = plain_broker.port
+    bridge = two.start("bridge", "--config", two.settings())
+    extend(two.kafka, [two.topic("telemetry")], 3)
+    until(lambda: bridge.process.poll() == 1, 30, "the bridge ends")
+    assert (
+        f"the state in {two.topic('state')} is of 2 partitions, {two.topic('telemetry')} has 3" in bridge.said
+    )
+    for partitions in (2, 3):
+        two.partitions = partitions
+        refused = two.run("bridge", "--config", two.settings(), expect=1)
+        assert "`processor state repartition --config FILE`" in refused
 
 
 DRIVER = """

@@ -34,7 +34,9 @@ def stream(seed: int, seconds: int) -> list[Written]:
                 continue
             t = START + second * 1000 + chance.randrange(-2000, 900, 100)
             names = chance.choice(["ab", "ba", "a", "abc"])
-            metrics = {name: chance.choice([0, 1, 4, 6, 9]) for name in names}
+            metrics: dict[str, object] = {name: chance.choice([0, 1, 4, 6, 9]) for name in names}
+            if asset in ASSETS[:3] and "a" in metrics:
+                metrics["a"] = {"v": metrics["a"], "u": "bar"}
             records.append(sent(asset, t, seq=second, received=START + second * 1000, **metrics))
             if chance.random() < 0.1:
                 records.append(event(asset, t, "low"))
@@ -150,14 +152,39 @@ def test_how_long_an_asset_has_been_silent_moves_with_it_to_another_clock() -> N
     assert found == [(lone, "silent"), (other, "silent")]
 
 
-def test_a_partition_that_missed_heartbeats_gives_its_assets_their_whole_time_again() -> None:
-    old = Partitions.fresh(2)
+def opening(engine: Engine, first: int) -> int:
+    """The heartbeat, counted in seconds, at which something is opened."""
+    for second in range(first, first + 30):
+        if any(".opened." in each.type for each in engine.advance([beat(START + 1000 * second)]).events):
+            return second
+    raise AssertionError("nothing was opened")
+
+
+def quiet_for(seconds: int, asset: str, engine: Engine) -> None:
+    """One sample, and then only heartbeats."""
+    engine.advance([beat(START), sent(asset, START, a=3)])
+    engine.advance([beat(START + 1000 * second) for second in range(1, seconds)])
+
+
+def test_an_asset_whose_partition_had_a_gap_waits_from_there_on() -> None:
     lone = next(a for a in ASSETS if to(2)(a.encode()) == 0)
-    old.engines[0].advance([beat(START), beat(START + 1000), sent(lone, START, a=3), beat(START + 2000)])
-    old.engines[1].advance([beat(START + 1000 * second) for second in range(60)])
-    new = old.dealt(1).engines[0]
-    assert not new.advance([beat(START + 1000 * second) for second in range(60, 63)]).events
-    assert new.advance([beat(START + 1000 * second) for second in range(63, 70)]).events
+    old, other = Partitions.fresh(2), Partitions.fresh(2)
+    for each in (old, other):
+        quiet_for(5, lone, each.engines[0])
+        each.engines[0].advance([beat(START + 1000 * second) for second in range(18, 21)])
+        each.engines[1].advance([beat(START + 1000 * second) for second in range(21)])
+    assert opening(old.dealt(1).engines[0], 21) == opening(other.engines[0], 21)
+
+
+def test_a_partition_that_missed_heartbeats_gives_its_assets_their_whole_time_again() -> None:
+    lone = next(a for a in ASSETS if to(2)(a.encode()) == 0)
+    old, just = Partitions.fresh(2), Partitions.fresh(2)
+    quiet_for(5, lone, old.engines[0])
+    just.engines[0].advance([beat(START + 58_000), sent(lone, START + 58_000, a=3), beat(START + 59_000)])
+    for each in (old, just):
+        each.engines[1].advance([beat(START + 1000 * second) for second in range(60)])
+    # As one that was heard of just now.
+    assert opening(old.dealt(1).engines[0], 60) == opening(just.dealt(1).engines[0], 60)
 
 
 def test_memories_of_different_rules_are_not_dealt_out_together() -> None:

@@ -151,7 +151,13 @@ class TopicSettings(_Table, frozen=True):
     rules: Annotated[_Name, Meta(description="Rules in force (compacted).")] = "asset.rules.v1"
     assets: Annotated[_Name, Meta(description="Who owns an asset (compacted).")] = "asset.assets.v1"
     partitions: Annotated[
-        int, Meta(ge=1, le=10_000, description="Of every topic: an asset's records meet in one number.")
+        int,
+        Meta(
+            ge=1,
+            le=10_000,
+            description="Of every topic: an asset's records meet in one number. Raised by `processor state "
+            "repartition` alone: an asset's partition changes with it, and its memory must follow.",
+        ),
     ] = 4
     replication: Annotated[int, Meta(ge=1, le=9, description="Copies of each record; 3 on a cluster.")] = 1
     telemetry_retention: Annotated[

@@ -71,7 +71,7 @@ def _build(args: argparse.Namespace) -> int:
     print(f"built {args.output}", file=sys.stderr)
     needed = [args.output, interpreter.libpython, interpreter.home / "lib", interpreter.site]
     if files is not None:
-        files.acl.write_text(files.text, encoding="utf-8")
+        _put(files.acl, files.text)
         print(f"wrote {files.acl}", file=sys.stderr)
         print(write_stanza(args.output, interpreter, args.config, files.acl, files.passwords), end="")
         needed += [args.config, files.acl]
@@ -90,9 +90,19 @@ def _write_acl(args: argparse.Namespace) -> int:
         print(files.text, end="")
         return 0
     output = args.output or files.acl
-    output.write_text(files.text, encoding="utf-8")
+    _put(output, files.text)
     print(f"wrote {output}", file=sys.stderr)
     return 0
+
+
+def _put(path: Path, text: str) -> None:
+    """Write a file, or replace it whole, for a broker may read it meanwhile; its owner and mode stay."""
+    from authplugin.watch import replace_file  # noqa: PLC0415 - fast --help
+
+    if path.is_file():
+        replace_file(path, text.encode())
+    else:
+        path.write_text(text, encoding="utf-8")
 
 
 class _AclFiles(NamedTuple):

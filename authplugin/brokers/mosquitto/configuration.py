@@ -132,7 +132,9 @@ def check_configuration(
         missing = sorted(set(service_accounts) - _names(passwords))
         line = broker.last("password_file")
         if missing and line is not None:
-            raise line.wrong(f"a line for service account {missing[0]} (mosquitto_passwd FILE {missing[0]})")
+            raise line.wrong(
+                f"a line for service account {missing[0]}, hashed (mosquitto_passwd FILE {missing[0]})"
+            )
     if not allow_plaintext:
         for opening, address, encrypted in _listeners(broker):
             if not encrypted and not _is_local(address):
@@ -196,9 +198,12 @@ def _is_local(address: str) -> bool:
 
 
 def _names(password_file: Path) -> set[str]:
-    """User names in a password file: the text before the first colon of each line."""
+    """User names in a password file: the text before the first colon of each line.
+
+    A password that is no hash (``$7$…``) is one that the broker passes over.
+    """
     lines = password_file.read_text(encoding="utf-8", errors="replace").splitlines()
-    return {line.partition(":")[0] for line in lines if ":" in line and not line.startswith("#")}
+    return {line.partition(":")[0] for line in lines if ":$" in line and not line.startswith("#")}
 
 
 def _lines(file: Path, planned: Mapping[Path, str], *, included: bool) -> Iterator[Line]:

@@ -119,6 +119,16 @@ def make_plan(
     if listener is None and not any(line.key in _OPENS for line in others.lines):
         listener = Listener(1883, "127.0.0.1")
     password_file = loaded.settings.mosquitto.password_file
+    accounts = loaded.settings.service_accounts
+    if accounts and password_file is None:
+        raise ConfigurationError(
+            file=str(places.config),
+            line=None,
+            key="mosquitto.password_file",
+            found="nothing beside [[service_accounts]]",
+            expected="the file with their passwords: "
+            f"mosquitto_passwd -c {places.config.parent / 'passwords'} {accounts[0].name}",
+        )
     passwords = Path(password_file) if password_file is not None else None
     stanza = write_stanza(places.plugin, interpreter, places.config, acl_file, passwords)
     if listener is not None:

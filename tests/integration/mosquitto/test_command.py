@@ -41,6 +41,17 @@ def test_acl_prints_or_writes_the_rules(folder: Path) -> None:
     assert (folder / "rules" / "acl").read_text() == printed.stdout
 
 
+def test_acl_replaces_a_file_whole_and_leaves_it_its_mode(folder: Path) -> None:
+    rules = folder / "rules" / "acl"
+    rules.write_text("old")
+    rules.chmod(0o600)
+    with rules.open() as read:
+        assert run("acl", "--config", "gate.toml", folder=folder).returncode == 0
+        assert read.read() == "old"  # who reads meanwhile has the old one, not half of the new
+    assert "pattern write" in rules.read_text()
+    assert rules.stat().st_mode & 0o777 == 0o600
+
+
 @pytest.mark.needs("cc")
 def test_build_alone_only_compiles(folder: Path) -> None:
     done = run("build", "-o", "gate.so", folder=folder)

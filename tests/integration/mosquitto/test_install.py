@@ -174,6 +174,11 @@ def test_a_gates_configuration_that_is_there_is_used_as_it_is(host: Host) -> Non
     said = host.refuse()
     assert "assetgate.conf" in said
     assert "password_file: found" in said
+    host.config.write_text(text_ + '[mosquitto]\nacl_file = "rules"\n')
+    said = host.refuse()
+    assert f"{host.config}: mosquitto.password_file: found nothing beside [[service_accounts]]" in said
+    assert f"mosquitto_passwd -c {host.root}/passwords bridge" in said
+    host.config.write_text(text_ + '[mosquitto]\nacl_file = "rules"\npassword_file = "passwords"\n')
     write_passwords(host.root / "passwords", [("bridge", "correct horse")])
     before = host.tree()
     host.install()

@@ -131,6 +131,14 @@ def test_each_service_account_must_be_in_the_password_file(folder: Path) -> None
         check(folder, "", accounts=("bridge",))
 
 
+@pytest.mark.parametrize("line", ["bridge:correct horse", "bridge:", "bridge $7$x", "#bridge:$7$x"])
+def test_an_account_whose_password_the_broker_would_pass_over_is_missing(folder: Path, line: str) -> None:
+    (folder / "passwords").write_text(f"other:$7$x\n{line}\n")
+    with pytest.raises(ConfigurationError, match="a line for service account bridge, hashed") as caught:
+        check(folder, f"password_file {folder}/passwords", accounts=("bridge",))
+    assert "correct horse" not in str(caught.value)
+
+
 def test_included_files_count_by_name(folder: Path) -> None:
     included = folder / "conf.d"
     included.mkdir()

@@ -4,6 +4,7 @@ import itertools
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -44,22 +45,30 @@ def _watch_memory(
         The memory, and how many records are judged now.
     """
     pid = worker.process.pid
-    rest = min(_sample(pid, 20))
-    seen: list[int] = []
-    while part := list(itertools.islice(written, rate // 2)):
-        due = time.monotonic() + 0.5
-        done += fill(rig.kafka, _TOPIC, iter(part))
-        while time.monotonic() < due:
-            seen += _sample(pid, 1)
-    await_judged(worker, done)
-    settle(worker)
-    return _Memory(rest, round(statistics.median(seen)), max(seen)), done
-
-
-def _sample(pid: int, times: int) -> Iterator[int]:
-    for _ in range(times):
+    least = memory_bytes(pid)
+    for _ in range(20):
         time.sleep(_LOOK)
-        yield memory_bytes(pid)
+        least = min(least, memory_bytes(pid))
+    seen: list[int] = []
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(_LOOK):
+            seen.append(memory_bytes(pid))
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        while part := list(itertools.islice(written, rate // 2)):
+            due = time.monotonic() + 0.5
+            done += fill(rig.kafka, _TOPIC, iter(part))
+            time.sleep(max(0.0, due - time.monotonic()))
+        await_judged(worker, done)
+    finally:
+        ended.set()
+        looking.join()
+    settle(worker)
+    return _Memory(least, round(statistics.median(seen)), max(seen)), done
 
 
 def measure_memory(rig: Rig, *, assets: int, rate: int, rounds: int) -> list[Figure]:

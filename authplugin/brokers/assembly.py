@@ -137,8 +137,8 @@ class Assembly:
                         file="the gate's configuration",
                         line=None,
                         key=f"{table}.{key}",
-                        found=f"{getattr(new, key)}",
-                        expected=f"{getattr(old, key)}: it changes with a restart of the broker only",
+                        found=_shown(getattr(new, key)),
+                        expected=f"{_shown(getattr(old, key))}: it changes with a restart of the broker only",
                     )
 
     def adopt(self, loaded: Loaded) -> None:
@@ -169,3 +169,7 @@ class Assembly:
     def _jitter(self) -> float:
         """Seconds to add to the end of one session."""
         return random.uniform(0.0, self.loaded.settings.sessions.expiry_jitter_s)  # noqa: S311 - spreads load, hides nothing
+
+
+def _shown(value: object) -> str:
+    return "nothing" if value is None else f"{value}"

@@ -434,6 +434,11 @@ def test_another_file_of_revocations_is_adopted_while_the_gate_runs(
         assert (tmp_path / "moved").read_text() == "# nothing is revoked\n"
         assert running.decide() == "allowed"
         assert running.command("revoke", "--asset", SHORT) == 0
+        running.config.write_text(before + '[audit]\nfile = "audit"\n')
+        with pytest.raises(
+            ConfigurationError, match=r"audit\.file: found .*audit, expected nothing: it changes"
+        ):
+            running.assembly.adopt(load(running.config, {}))
         running.config.write_text(before.replace('file = "revocations"', ""))
         running.assembly.adopt(load(running.config, {}))
         assert running.decide() == "allowed"

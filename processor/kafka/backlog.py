@@ -1,7 +1,7 @@
 """Records of several partitions in the order of their receipt, which the partitions alone do not tell.
 
 Within a partition the order is that of the offsets; between partitions that of the time of receipt, where a
-record counts as received no earlier than any before it in its partition.
+record behind a newer one of its partition, because a clock was set back, comes right after that.
 """
 
 import heapq
@@ -37,7 +37,6 @@ class _Lane:
         self.end = end
         self.fetched: deque[Waiting] = deque()
         self.whole = self.paused = False
-        self.newest = 0
 
 
 def read_merged(consumer: Consumer, topic: str, spans: Mapping[int, tuple[int, int]]) -> Iterator[Waiting]:
@@ -55,8 +54,7 @@ def read_merged(consumer: Consumer, topic: str, spans: Mapping[int, tuple[int, i
         for number in awaited:
             lane = lanes[number]
             if lane.fetched:
-                lane.newest = max(lane.newest, lane.fetched[0].timestamp)
-                heapq.heappush(heads, (lane.newest, number))
+                heapq.heappush(heads, (lane.fetched[0].timestamp, number))
         awaited.clear()
         if not heads:
             return

@@ -41,7 +41,7 @@ def read(kafka: Kafka, spans: Mapping[int, tuple[int, int]]) -> list[Waiting]:
 
 
 def test_they_come_by_time_of_receipt_and_within_a_partition_by_offset(three: Kafka) -> None:
-    # In partition 1 the clock was set back: what follows counts as received no earlier.
+    # In partition 1 the clock was set back: what follows comes right after.
     write(three, {0: [0, 10, 20, 30], 1: [5, 25, 1, 2, 40], 2: []})
     found = read(three, {0: (0, 4), 1: (0, 5), 2: (0, 0)})
     assert [one.value for one in found] == [

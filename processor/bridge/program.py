@@ -33,7 +33,9 @@ async def main(settings: ProcessorSettings) -> int:
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    partitions = await asyncio.to_thread(Admin(settings.kafka).require, settings.topics)
+    admin = Admin(settings.kafka)
+    await asyncio.to_thread(admin.wait)
+    partitions = await asyncio.to_thread(admin.require, settings.topics)
     metrics = BridgeMetrics()
     exposition = expose(metrics.registry, settings.metrics.address, settings.metrics.bridge_port)
     try:

@@ -18,7 +18,6 @@ from processor.engine import warm
 from processor.flow.app import make_app
 from processor.flow.judge import Judge
 from processor.flow.letters import bury
-from processor.flow.logs import set_up
 from processor.flow.rulefile import RuleFile
 from processor.flow.transport import BatchApp, check_names
 from processor.kafka.admin import Admin
@@ -39,19 +38,18 @@ _LARGE = 1 << 20
 _M_MMAP_THRESHOLD = -3
 
 
-def main(settings: ProcessorSettings) -> int:
+def main(settings: ProcessorSettings, file: RuleFile, rules: RuleSet) -> int:
     """Judge until SIGTERM or SIGINT; 0 after a clean stop.
 
+    Args:
+        settings: all of them.
+        file: the rules file, to be followed.
+        rules: what it said.
+
     Raises:
-        ConfigurationError: the rules are wrong.
         StreamError: Kafka cannot be used as it stands.
     """
-    set_up()
     check_names()
-    # Until the rules can be read again; the default would end the program.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    file = RuleFile(Path(settings.worker.rules))
-    rules = file.read()
     Admin(settings.kafka).require(settings.topics)
     # Compiles the rules' detectors, or finds them compiled: before partitions are ours, not while they wait.
     warm(rules)
@@ -97,7 +95,7 @@ async def _run(settings: ProcessorSettings, file: RuleFile, rules: RuleSet, scra
         clock=SystemClock(),
     )
     app = make_app(settings, judge, scratch)
-    following = file.follow(hangup, judge.adopt, metrics)
+    following = file.follow(hangup, warm, judge.adopt, metrics)
     watching = watch_partitions(producer, settings.topics)
     parts = (_live(app), _save(judge), _measure(judge), following, watching)
     tasks = [asyncio.create_task(part) for part in parts]

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from processor.engine import warm
 from processor.metrics import WorkerMetrics
 from processor.rules.load import RulesRefused, load_rules
 from processor.rules.ruleset import RuleSet
@@ -43,9 +42,20 @@ class RuleFile:
         return load_rules(self._path)
 
     async def follow(
-        self, hangup: asyncio.Event, take: Callable[[RuleSet], Awaitable[None]], metrics: WorkerMetrics
+        self,
+        hangup: asyncio.Event,
+        prepare: Callable[[RuleSet], None],
+        take: Callable[[RuleSet], Awaitable[None]],
+        metrics: WorkerMetrics,
     ) -> None:
-        """Hand over each good new version; `hangup` asks for a reading now. Runs until it is cancelled."""
+        """Hand over each good new version until it is cancelled.
+
+        Args:
+            hangup: asks for a reading now.
+            prepare: compiles what rules need, in a thread: meanwhile the old ones judge.
+            take: judges by them.
+            metrics: what is counted.
+        """
         found = self._read
         while True:
             with contextlib.suppress(TimeoutError):
@@ -56,21 +66,22 @@ class RuleFile:
             before, found = found, self._stamp()
             # A file that is being written differs from look to look.
             if asked or found == before != self._read:
-                await self._reload(take, metrics)
+                rules = await self._reload(metrics)
+                if rules is not None:
+                    await asyncio.to_thread(prepare, rules)
+                    await take(rules)
 
-    async def _reload(self, take: Callable[[RuleSet], Awaitable[None]], metrics: WorkerMetrics) -> None:
+    async def _reload(self, metrics: WorkerMetrics) -> RuleSet | None:
         try:
             rules = await asyncio.to_thread(self.read)
         except RulesRefused as refused:
             metrics.rules_refused.inc()
             metrics.rules_good.set(0)
             _LOG.error("%s is refused whole, the rules in force stay:\n%s", self._path, refused)
-            return
-        # What it needs is compiled here, while the old rules judge.
-        await asyncio.to_thread(warm, rules)
+            return None
         metrics.rules_read.inc()
         metrics.rules_good.set(1)
-        await take(rules)
+        return rules
 
     def _stamp(self) -> _Stamp:
         try:

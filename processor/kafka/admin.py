@@ -1,5 +1,6 @@
 """The topics: which there are, how each is kept, and making them so."""
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +14,10 @@ from processor.errors import StreamError
 from processor.kafka.client import client_config
 from processor.settings import KafkaSettings, TopicSettings
 
+_LOG = logging.getLogger(__name__)
 _TIMEOUT = 15.0
+#: Seconds of one try to reach a broker that need not be there yet; and tries between two complaints.
+_PATIENCE, _QUIET = 0.5, 60
 _PAUSE = 0.1
 #: Nobody knows of the group yet: the broker has just started, or makes its own topic at this question.
 _NO_COORDINATOR = frozenset(
@@ -84,6 +88,25 @@ class Admin:
         except KafkaException as error:
             # librdkafka reads its files and checks its words here, for every client made after this one.
             raise StreamError(f"the settings in [kafka] do not fit ({error.args[0].str()})") from None
+
+    def wait(self) -> None:
+        """Return when a broker answers; says at once, and again each half minute, that none does."""
+        tries = 0
+        while True:
+            try:
+                self._client.list_topics(timeout=_PATIENCE)
+            except KafkaException as error:
+                if tries % _QUIET == 0:
+                    _LOG.warning(
+                        "Kafka at %s does not answer (%s): trying on; start it, or correct kafka.bootstrap",
+                        self._kafka.bootstrap,
+                        error.args[0].str(),
+                    )
+                tries += 1
+            else:
+                if tries:
+                    _LOG.info("Kafka at %s answers", self._kafka.bootstrap)
+                return
 
     def partitions(self, topic: str | None = None) -> dict[str, int]:
         """Topics → partitions, of one or of all; a topic that is not there is left out.

@@ -15,6 +15,7 @@ stands elsewhere (codec, order, bank, casebook, snapshot).
 
 from array import array
 from collections.abc import Sequence
+from typing import Self
 
 import msgspec
 import numpy as np
@@ -238,7 +239,7 @@ class Engine:
         partition: int,
         limits: Limits | None = None,
         jit: bool = True,
-    ) -> "Engine":
+    ) -> Self:
         """Continue from a dump, under a file's rules (`plan`) or the very schedule.
 
         Raises:
@@ -265,7 +266,7 @@ class Engine:
         """The schedule without the rule sets that judge nothing any more."""
         return self.schedule.since(self.clock.at - GRACE)
 
-    def under(self, schedule: Schedule) -> "Engine":
+    def under(self, schedule: Schedule) -> Self:
         """An engine with this memory under another schedule; the state of rules that live on is kept."""
         return self.load(self.dump(), schedule, partition=self.partition, limits=self.limits, jit=self._jit)
 

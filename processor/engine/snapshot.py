@@ -1,34 +1,52 @@
 """A partition's memory as bytes, and back: tied to rules by their set and id, never by place."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from processor.cases.casebook import Condition
+from processor.cases.casebook import Casebook, Condition
 from processor.detect.detector import Target
 from processor.engine.bank import SMALL, Array, copied, zeros
-from processor.engine.index import BLOCK
+from processor.engine.heartbeat import PartitionClock
+from processor.engine.index import BLOCK, Index
 from processor.engine.memory import VERSION, BankMemory, Memory, describe_damage, encode
 from processor.engine.order import ASSET, POOL, RECENT
+from processor.engine.pieces import Piece
 from processor.errors import StreamError
+from processor.limits import Limits
 from processor.model import Counts
 from processor.rules.record import read_schedule, write_schedule
 from processor.rules.ruleset import RuleSet
 from processor.rules.schedule import Schedule
 
-if TYPE_CHECKING:
-    from processor.engine.index import Index
-    from processor.engine.partition import Engine
-    from processor.engine.pieces import Piece
-
 #: What was taken in once is taken over, whatever the bound is now.
 _UNBOUNDED = 1 << 31
 
 
-def dump(engine: Engine) -> list[Piece]:
+class Owner(Protocol):
+    """Whose memory it is; the one there is is `processor.engine.partition.Engine`."""
+
+    schedule: Schedule
+    partition: int
+    limits: Limits
+    counts: Counts
+    clock: PartitionClock
+    index: Index
+    casebook: Casebook
+
+    @property
+    def waiting(self) -> Array:
+        """The samples that wait to be put in order."""
+
+    def wait(self, samples: Array) -> None:
+        """Let samples of an earlier life wait again."""
+
+
+_Owner = TypeVar("_Owner", bound=Owner)
+
+
+def dump(engine: Owner) -> list[Piece]:
     """Everything `restore` needs to continue as if nothing had happened, in pieces that follow each other."""
     index = engine.index
     count, assets = index.series_count, len(index.keys)
@@ -80,7 +98,7 @@ def _bytes(array: Array) -> memoryview:
     return array.reshape(-1).view(np.uint8).data
 
 
-def restore(memory: Memory, rules: RuleSet | Schedule, make: Callable[[Schedule], Engine]) -> Engine:
+def restore(memory: Memory, rules: RuleSet | Schedule, make: Callable[[Schedule], _Owner]) -> _Owner:
     """The engine that a dump was made of, under the rules of now: a file's, or the very schedule.
 
     Raises:
@@ -91,7 +109,7 @@ def restore(memory: Memory, rules: RuleSet | Schedule, make: Callable[[Schedule]
         if isinstance(rules, Schedule):
             schedule = rules
         else:
-            newest = int(max(np.frombuffer(memory.assets, ASSET)["newest"], default=0))
+            newest = int(np.frombuffer(memory.assets, ASSET)["newest"].max(initial=0))
             schedule, _ = old.adopt(rules, *reach(newest, int(memory.clock["at"])))
         engine = make(schedule)
         _take_over(engine, memory, old)
@@ -105,7 +123,7 @@ def reach(newest: int, at: int) -> tuple[int, int]:
     return max(newest, at), at or max(newest, 0)
 
 
-def _take_over(engine: Engine, memory: Memory, old: Schedule) -> None:
+def _take_over(engine: Owner, memory: Memory, old: Schedule) -> None:
     index = engine.index
     assets = np.frombuffer(memory.assets, index.assets.dtype)
     blocks = np.frombuffer(memory.blocks, BLOCK)
@@ -189,7 +207,7 @@ def _rebuild(
     return keep
 
 
-def _restore_banks(engine: Engine, memory: Memory, old: Schedule, keep: Array) -> None:
+def _restore_banks(engine: Owner, memory: Memory, old: Schedule, keep: Array) -> None:
     """State of the rows whose rule lives on."""
     terms = len(engine.schedule.terms)
     heirs = np.array([*old.successors(engine.schedule), -1])
@@ -213,7 +231,7 @@ def _restore_banks(engine: Engine, memory: Memory, old: Schedule, keep: Array) -
         bank.flag[row[found]] = np.frombuffer(own.flags, np.uint8)[found]
 
 
-def _restore_episodes(engine: Engine, memory: Memory, old: Schedule, keep: Array) -> None:
+def _restore_episodes(engine: Owner, memory: Memory, old: Schedule, keep: Array) -> None:
     """Episodes of rules that live on; the others are forgotten."""
     heirs = old.successors(engine.schedule)
     for series, term, episode in memory.episodes:

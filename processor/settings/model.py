@@ -228,12 +228,12 @@ class WorkerSettings(_Table, frozen=True):
             ge=1, le=300, description="A worker silent for longer loses its partitions.", extra={"unit": "s"}
         ),
     ] = 6.0
-    run_size: Annotated[int, Meta(ge=1, le=100_000, description="Most records judged in one step.")] = 2000
+    run_size: Annotated[int, Meta(ge=1, le=100_000, description="Most records judged in one step.")] = 10_000
     dead_letters: Annotated[
         int,
         Meta(ge=1, description="Dead letters of one asset in an hour; more are a finding, once a day."),
     ] = 100
-    buffered_runs: Annotated[int, Meta(ge=2, le=1000, description="Steps that may wait in memory.")] = 4
+    buffered_runs: Annotated[int, Meta(ge=2, le=1000, description="Steps that may wait in memory.")] = 2
 
 
 class MetricsSettings(_Table, frozen=True):

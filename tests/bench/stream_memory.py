@@ -81,7 +81,7 @@ def measure_memory(rig: Rig, *, assets: int, rate: int, rounds: int) -> list[Fig
         rounds: of the restart.
     """
     few = assets // 20
-    watch = rig.watch(_TOPIC, worker__state_interval=assets / rate / 3)
+    watch = rig.watch(_TOPIC, worker__state_interval=assets / rate / 2)
     worker = watch.start("worker", "--config", watch.settings())
     seen, done = [], 0
     for first, size in ((0, few), (few, assets)):

@@ -16,7 +16,7 @@ _PRIMES = (
 
 def _powers(prime: int) -> frozenset[int]:
     """Every power of the generator modulo ``prime``."""
-    return frozenset(pow(_GENERATOR, exponent, prime) for exponent in range(prime - 1))
+    return frozenset(pow(_GENERATOR, exponent, prime) for exponent in range(prime))
 
 
 _POWERS = tuple((prime, _powers(prime)) for prime in _PRIMES)

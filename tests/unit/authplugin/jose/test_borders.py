@@ -15,6 +15,7 @@ from authplugin.jose.identity import IdForm, is_asset_id, is_device_id, suffix
 from authplugin.jose.jwk import Unfit, UnfitKeyError, admit, admit_bound, admit_set
 from authplugin.jose.possession import confirmation
 from authplugin.jose.profile import Attribute, RequiredClaim, check_name
+from authplugin.jose.usual import read_usual
 from authplugin.testing.mint import base64url
 from tests.support.mints import CLOCK, mint
 from tests.support.weakkeys import modulus, rsa_jwk, small_key, uneven_key
@@ -223,6 +224,8 @@ def test_left_out_keys_say_where_they_stood_and_what_was_found() -> None:
 def test_values_cannot_be_changed_once_made() -> None:
     token = mint().mint()
     compact = split(token)
+    usual = read_usual(compact.payload)
+    assert usual is not None
     values: list[tuple[object, str]] = [
         (compact, "payload"),
         (parse_header(compact.header, RS256), "alg"),
@@ -230,6 +233,9 @@ def test_values_cannot_be_changed_once_made() -> None:
         (ClaimNames(), "asset"),
         (admit_set({"keys": ["x"]}, RS256), "keys"),
         (admit_set({"keys": ["x"]}, RS256).left_out[0], "kid"),
+        (usual, "aid"),
+        (usual.cnf, "jwk"),
+        (usual.cnf.jwk, "n"),
         (RequiredClaim("tenant"), "claim"),
         (Attribute("site", "/site"), "claim"),
     ]

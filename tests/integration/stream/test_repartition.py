@@ -14,6 +14,7 @@ from confluent_kafka.cimpl import NewPartitions
 from processor.engine import Engine
 from processor.flow.state import recall
 from processor.kafka.partitioner import choose_partition
+from processor.kafka.state import encode_key
 from processor.model import Counts
 from processor.rules import parse_rules
 from processor.settings import load
@@ -150,6 +151,9 @@ def test_from_two_partitions_to_five_nothing_is_told_otherwise(two: Watch) -> No
     assert "nothing was changed" in said
     done = two.run("state", "repartition", "--config", settings, "--yes")
     assert "done: the memory of 2 partitions is that of 5" in done
+    remembered = {record.key: record.value for record in read_all(two.kafka, two.topic("state"))}
+    kept = {key for key, value in remembered.items() if value is not None}
+    assert kept == {encode_key(number, 5) for number in range(5)}
     assert "nothing to do" in two.run("state", "repartition", "--config", settings, "--yes")
     assert two.run("worker", "--config", before, expect=1).count("state repartition") == 1
     fleet.live(20, 5)

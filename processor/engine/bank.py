@@ -216,8 +216,11 @@ class Bank:
         columns = (self.rows, layout.rule, self.params[era], self.state, self.flag, out)
         changes = out[: self.kernel.tick(clock, gap, *columns)]
         if len(self.params) > 1:
-            # The clock may speak to a row that is not judged now: it has begun too early or has ended.
-            changes = changes[layout.judged(changes["row"], era)]
+            # The clock may speak to a row that is not judged now: it has ended, or it has yet to begin and is
+            # told again then.
+            judged = layout.judged(changes["row"], era)
+            self.flag[changes["row"][~judged]] ^= 1
+            changes = changes[judged]
         series = [layout.series_of(row, series_count) for row in changes["row"].tolist()]
         return self._changes(changes, series, era)
 

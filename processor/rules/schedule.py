@@ -21,6 +21,7 @@ MOST = 8
 #: Before every event time.
 _EVER = -1
 NO_RULES = RuleSet("", ())
+_LATER = "state an `effective` after that, or give this worker the newer file"
 
 
 class Era(NamedTuple):
@@ -32,7 +33,7 @@ class Era(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """A rule through the eras in which one memory serves it: the same id, detector, series and window.
+    """A rule through the eras in which one memory serves it: the same id, kind, detector, series and window.
 
     Attributes:
         rules: by era; None where it is not in force.
@@ -104,9 +105,12 @@ class Schedule:
         return bisect_right(self.starts, t)
 
     def end(self, term: int, asset: str, era: int) -> int | None:
-        """When a term that looks at an asset in an era no longer does; None for never."""
+        """When a term that looks at an asset, in an era or first after it, no longer does; None for never."""
         each = self.terms[term]
-        mask = each.mask(asset, *each.series) >> era
+        mask = each.mask(asset, *each.series)
+        # Partitions that were brought under one schedule may know of findings from before its times.
+        era = max(era, (mask & -mask).bit_length() - 1)
+        mask >>= era
         last = era + (~mask & (mask + 1)).bit_length() - 1
         return self.eras[last].start if last < len(self.eras) else None
 
@@ -127,14 +131,17 @@ class Schedule:
             return same, ""
         if rules.effective is None:
             if last.rules.effective is not None:
-                return self, f"states no effective time, and the rules in force began at {last.start}"
+                return self, f"states no effective time: {_LATER}"
             start = max(now, last.start) + 1
         else:
             start = rules.effective
             if start <= last.start:
-                return self, f"is effective at {start}, and the rules in force began at {last.start}"
+                return self, f"is effective no later: {_LATER}"
         if len(begun) == MOST:
-            return self, f"is one more than {MOST} sets within an hour"
+            return self, (
+                f"is one more than {MOST} sets within an hour of the partition's clock: have the file read again "
+                "an hour from now, with SIGHUP"
+            )
         return Schedule((*begun, Era(start, rules))), ""
 
     def since(self, t: int) -> "Schedule":
@@ -181,9 +188,11 @@ def _make_term(rules: tuple[Rule | None, ...]) -> Term:
 
 
 def _lives_on(old: Rule | None, new: Rule) -> bool:
-    """Whether the memory of a rule means the same to its next version."""
+    """Whether the memory of a rule means the same to its next version, and its open cases too."""
     return (
         old is not None
+        # Whoever was told of an open case by its type hears of its end by no other.
+        and old.kind == new.kind
         and old.detector.name == new.detector.name
         and (old.target, old.select) == (new.target, new.select)
         and all(old.params[name] == new.params[name] for name in new.detector.forming)

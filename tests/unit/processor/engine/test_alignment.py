@@ -52,6 +52,16 @@ def test_a_set_that_began_at_different_times_begins_at_the_latest() -> None:
     }  # fmt: skip
 
 
+def test_a_case_that_was_opened_before_the_common_start_stays_open() -> None:
+    other = parse_rules(rules_text("{threshold: {above: 80}}", select="{metric: pressure}"))
+    first, second = partition(0, other, HOT), partition(1, other, HOT, since=120_000)
+    (whole,) = deal(align([first, second]), 1, lambda _key: 0)
+    loaded = load(whole, HOT)
+    assert loaded.advance([sent("asset-0", START + 200_000, temperature=30)]).events == []
+    (closed,) = loaded.advance([sent("asset-0", START + 201_000, temperature=3)]).events
+    assert (closed.type.split(".")[2], closed.time) == ("closed", START + 201_000)
+
+
 def test_a_partition_that_has_forgotten_the_old_set_has_it_back() -> None:
     old, new = partition(0, COLD, HOT), partition(1, COLD, HOT)
     forgetful = new.under(new.schedule.since(START + 2 * GRACE))

@@ -234,6 +234,22 @@ def test_a_longer_silence_takes_back_what_the_shorter_one_found() -> None:
     assert told(events) == [("a", "opened", 10), ("a", "closed", 12), ("a", "opened", 25)]
 
 
+@pytest.mark.parametrize(
+    ("rule", "select", "turns"),
+    [
+        ("{silence: {after: 5s}}", "{}", [("a", "opened", 36)]),
+        ("{event: {quiet: 5s}}", "{event: low}", [("a", "opened", 31), ("a", "closed", 31)]),
+    ],
+)
+def test_what_the_clock_finds_out_before_a_rule_begins_is_told_when_it_has_begun(
+    rule: str, select: str, turns: list[tuple[str, str, float]]
+) -> None:
+    engine = swap(hot(80), rules_text(rule, select=select), 30)
+    ahead = [event("a", at(31), "low")._replace(timestamp=at(5))]
+    records = [beat(at(5)), *ahead, *(beat(at(s)) for s in range(6, 40))]
+    assert told(engine.advance(records).events) == turns
+
+
 def test_a_rule_that_comes_to_look_at_more_assets_keeps_what_it_knows_of_the_first_ones() -> None:
     some = "{metric: temperature, assets: [a]}"
     engine = swap(hot(80, select=some), hot(80))

@@ -200,14 +200,11 @@ class Judge:
             _LOG.info(text)
             return
         _, why = engine.plan(self._rules)
-        _LOG.error(
-            "partition %d: rules %s stay: the file (%s) %s: state a later `effective`, or give this worker "
-            "the newer file",
-            number,
-            rules.hash,
-            self._rules.hash,
-            why,
+        text = (
+            f"partition {number}: rules {rules.hash}, in force from {write_time(max(start, 0))}, stay: "
+            f"the file ({self._rules.hash}) {why}"
         )
+        _LOG.error(text)
 
     def measure(self) -> None:
         """Set the gauges that are read off the partitions."""

@@ -14,8 +14,8 @@ _LOG = logging.getLogger(__name__)
 #: Seconds between two looks.
 _LOOK = 1.0
 
-#: When it was changed, its size, and which file it is; None while there is none.
-_Stamp = tuple[int, int, int] | None
+#: When its contents and its rights were changed, its size, and which file it is; None while there is none.
+_Stamp = tuple[int, int, int, int] | None
 
 
 class RuleFile:
@@ -77,7 +77,9 @@ class RuleFile:
         except RulesRefused as refused:
             metrics.rules_refused.inc()
             metrics.rules_good.set(0)
-            _LOG.error("%s is refused whole, the rules in force stay:\n%s", self._path, refused)
+            # Made a text before: the log holds back what is of one template, and each refusal is another one.
+            text = f"{self._path} is refused whole, the rules in force stay:\n{refused}"
+            _LOG.error(text)
             return None
         metrics.rules_read.inc()
         metrics.rules_good.set(1)
@@ -88,4 +90,4 @@ class RuleFile:
             found = self._path.stat()
         except OSError:
             return None
-        return found.st_mtime_ns, found.st_size, found.st_ino
+        return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino

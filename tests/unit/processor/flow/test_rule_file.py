@@ -1,8 +1,13 @@
 """The rules file while the worker runs."""
 
 import asyncio
+import logging
+import os
 from pathlib import Path
 
+import pytest
+
+from processor.flow.logs import RateLimit
 from processor.flow.rulefile import RuleFile
 from processor.metrics import WorkerMetrics
 from processor.rules import parse_rules
@@ -63,3 +68,54 @@ def test_a_hangup_has_the_file_read_although_it_is_the_same(tmp_path: Path) -> N
 
     assert asyncio.run(hang_up()).hash == parse_rules(text(80)).hash
     assert metrics.registry.get_sample_value("processor_worker_rules_read_total") == 1
+
+
+def test_a_change_is_found_although_size_and_time_of_writing_are_as_before(tmp_path: Path) -> None:
+    file = tmp_path / "rules.yaml"
+    file.write_text(text(80))
+    before = file.stat()
+
+    async def change() -> RuleSet:
+        rules = RuleFile(file, look=0.02)
+        rules.read()
+        found: asyncio.Future[RuleSet] = asyncio.get_running_loop().create_future()
+
+        async def take(rules: RuleSet) -> None:
+            found.set_result(rules)
+
+        # As `rsync --inplace --times` does it; a file that becomes readable changes no more than this either.
+        file.write_text(text(85))
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+        following = asyncio.create_task(rules.follow(asyncio.Event(), lambda _: None, take, WorkerMetrics()))
+        async with asyncio.timeout(10):
+            await found
+        following.cancel()
+        return found.result()
+
+    assert asyncio.run(change()).hash == parse_rules(text(85)).hash
+
+
+def test_each_of_many_mistakes_in_a_row_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "rules.yaml"
+    file.write_text(text(80))
+    metrics = WorkerMetrics()
+    caplog.handler.addFilter(RateLimit())
+
+    async def take(_: RuleSet) -> None:
+        pytest.fail("a wrong file is taken")
+
+    async def mistake() -> None:
+        rules, hangup = RuleFile(file, look=3600), asyncio.Event()
+        rules.read()
+        following = asyncio.create_task(rules.follow(hangup, lambda _: None, take, metrics))
+        for number in range(1, 9):
+            file.write_text(f"wrong{number}: 1")
+            hangup.set()
+            async with asyncio.timeout(20):
+                while metrics.registry.get_sample_value("processor_worker_rules_refused_total") != number:  # noqa: ASYNC110 - a counter is all there is to see
+                    await asyncio.sleep(0.001)
+        following.cancel()
+
+    with caplog.at_level(logging.ERROR):
+        asyncio.run(mistake())
+    assert [f"'wrong{number}'" in caplog.text for number in range(1, 9)] == [True] * 8

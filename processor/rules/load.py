@@ -87,7 +87,8 @@ def _effective(document: Document, node: yaml.Node) -> int | None:
         moment = None
     if moment is None or moment.tzinfo is None or "T" not in text or moment.timestamp() < 0:
         expected = "a time of RFC 3339 with its zone, such as 2026-11-21T12:00:00Z"
-        document.refuse(line_of(node), "effective", describe(document.value(node)), expected)
+        # As it was written: YAML's own reading of it is a date of Python's, or nothing.
+        document.refuse(line_of(node), "effective", text or describe(document.value(node)), expected)
         return None
     return round(moment.timestamp() * 1000)
 

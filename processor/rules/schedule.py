@@ -139,8 +139,8 @@ class Schedule:
                 return self, f"is effective no later: {_LATER}"
         if len(begun) == MOST:
             return self, (
-                f"is one more than {MOST} sets within an hour of the partition's clock: have the file read again "
-                "an hour from now, with SIGHUP"
+                f"is one more than {MOST} sets within an hour of the partition's clock: have the file read "
+                "again an hour from now, with SIGHUP"
             )
         return Schedule((*begun, Era(start, rules))), ""
 

@@ -54,11 +54,20 @@ def test_a_set_may_state_from_which_event_time_it_is_in_force(text: str) -> None
 
 
 @pytest.mark.parametrize(
-    "text", ["tomorrow", "2026-11-21", "2026-11-21T12:00:00", "[1]", "1", "1969-01-01T00:00:00Z"]
+    "text",
+    [
+        "tomorrow",
+        "2026-11-21",
+        "2026-11-21T12:00:00",
+        "2026-02-30T00:00:00Z",
+        "[1]",
+        "1",
+        "1969-01-01T00:00:00Z",
+    ],
 )
 def test_a_time_that_is_none_or_has_no_zone_is_refused(text: str) -> None:
     (error,) = errors(f"effective: {text}\n{ONE}")
-    assert error.startswith("r.yaml:1: effective: found ")
+    assert error.startswith(f"r.yaml:1: effective: found {text}, expected ")
     assert error.endswith("expected a time of RFC 3339 with its zone, such as 2026-11-21T12:00:00Z")
 
 

@@ -12,7 +12,7 @@ import msgspec
 import msgspec.inspect
 
 from processor.errors import ConfigurationError, Refused
-from processor.settings.model import ProcessorSettings, Secret
+from processor.settings.model import ProcessorSettings, Secret, TopicSettings
 
 _PREFIX = "PROCESSOR_"
 _PATH = re.compile(r"(?s)^(.*?)(?: - at (?:`key` in )?`\$\.?(.*)`)?$")
@@ -62,9 +62,32 @@ def load(file: Path | None, environment: Mapping[str, str] | None = None) -> Pro
                 expected='mqtt.source = "aiomqtt" beside it',
             )
         )
+    if not errors:
+        errors += _find_shared_topics(settings.topics, text, name, from_environment)
     if errors:
         raise SettingsRefused(errors)
     return _resolve(settings, file.parent if file is not None else Path())
+
+
+def _find_shared_topics(
+    topics: TopicSettings, text: str, name: str, from_environment: Mapping[str, str]
+) -> Iterator[ConfigurationError]:
+    """Names that two topics have: what is written to one would be read as the other."""
+    first: dict[str, str] = {}
+    stated = {key: value for key, value in msgspec.structs.asdict(topics).items() if isinstance(value, str)}
+    defaults = msgspec.structs.asdict(TopicSettings())
+    # Those that were set last: they are what is to be changed.
+    for key, value in sorted(stated.items(), key=lambda each: each[1] != defaults[each[0]]):
+        other = first.setdefault(value, key)
+        if other != key:
+            variable = from_environment.get(f"topics.{key}")
+            yield ConfigurationError(
+                file=variable or name,
+                line=None if variable else _line(text, f"topics.{key}"),
+                key=f"topics.{key}",
+                found=f"{value!r}, which topics.{other} is too",
+                expected="a name of its own",
+            )
 
 
 def _pieces(tree: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -58,6 +58,16 @@ def test_every_mistake_is_named_at_once_each_with_its_place(tmp_path: Path) -> N
     assert all(error.found and error.expected for error in caught.value.errors)
 
 
+def test_one_topic_for_two_purposes_is_refused(tmp_path: Path) -> None:
+    file = written(tmp_path, '[topics]\ntelemetry = "a"\ncases = "a"\ndead = "asset.auth.v1"\n')
+    with pytest.raises(SettingsRefused) as caught:
+        load(file, {})
+    assert [str(error) for error in caught.value.errors] == [
+        f"{file}:3: topics.cases: found 'a', which topics.telemetry is too, expected a name of its own",
+        f"{file}:4: topics.dead: found 'asset.auth.v1', which topics.auth is too, expected a name of its own",
+    ]
+
+
 def test_a_variable_counts_before_the_file_and_is_named_when_wrong(tmp_path: Path) -> None:
     file = written(tmp_path, "[mqtt]\nport = 1\n")
     settings = load(

@@ -29,11 +29,13 @@ class Watcher:
         asset: str = "a",
         device: str = "d",
         token: bytes = b"t" * 32,
+        respelled: bytes = b"",
         key: bytes = b"",
         address: str = HOME,
     ) -> list[Kind]:
         self._connections += 1
-        grant = Grant(asset, device, self.clock.now() + 1e6, token, key, Terms("i", "k", RIGHTS))
+        terms = Terms("i", "k", RIGHTS, respelled=respelled)
+        grant = Grant(asset, device, self.clock.now() + 1e6, token, key, terms)
         taken = self.sessions.open(
             client_id, self._connections, grant, generation=1, leeway=0.0, address=address
         )
@@ -95,6 +97,16 @@ def test_a_token_from_another_client_id_is_found_each_time() -> None:
     assert watcher.open("a:copy") == ["token"]
     watcher.close("a:copy")
     assert watcher.open("a") == ["token"]
+
+
+def test_the_other_spelling_of_an_es256_token_from_another_client_id_is_no_new_token() -> None:
+    one, other = b"1" * 32, b"2" * 32
+    watcher = Watcher()
+    watcher.open("a", token=one, respelled=other)
+    watcher.close("a")
+    assert watcher.open("a:copy", token=other, respelled=one) == ["token"]
+    watcher.close("a:copy")
+    assert watcher.open("a", token=one, respelled=other) == ["token"]
 
 
 def test_a_new_token_may_come_from_another_client_id() -> None:

@@ -23,7 +23,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     for each in (listing, show, replay):
         each.add_argument("--config", type=Path, help="TOML settings; none: the defaults and the environment")
     for each in (listing, replay):
-        each.add_argument("--reason", help="only of this reason")
+        each.add_argument("--reason", type=_reason, help="only of this reason")
         each.add_argument("--asset", help="only of this asset")
         each.add_argument(
             "--since",
@@ -180,6 +180,18 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"found {text!r}, expected a number from 1")
     return int(text)
+
+
+def _reason(text: str) -> str:
+    from difflib import get_close_matches  # noqa: PLC0415 - --help stays fast
+
+    from processor.errors import DeadReason  # noqa: PLC0415 - as above
+
+    if text not in list(DeadReason):
+        near = get_close_matches(text.lower(), list(DeadReason), n=1)
+        expected = repr(str(near[0])) if near else f"one of {', '.join(DeadReason)}"
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected {expected}")
+    return text
 
 
 def _moment(text: str) -> int:

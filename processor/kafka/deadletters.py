@@ -135,7 +135,8 @@ class DeadLetters:
                 if found is not None and found.place == place:
                     return found
         except KafkaException as error:
-            raise StreamError(f"{self._topics.dead} cannot be read: {error.args[0].str()}") from None
+            if error.args[0].code() != KafkaError._UNKNOWN_PARTITION:  # noqa: SLF001 - its published name
+                raise StreamError(f"{self._topics.dead} cannot be read: {error.args[0].str()}") from None
         finally:
             consumer.close()
         raise StreamError(

@@ -145,6 +145,15 @@ def test_letters_are_listed_by_reason_asset_time_and_number_and_nothing_in_them_
     assert desk.dlq("list", "--since", later) == "no letter fits\n"
     assert "\\u001b[2J" in desk.dlq("show", place)
     assert "holds no letter 3/9" in desk.dlq("show", "3/9", expect=1)
+    assert "holds no letter 99/0" in desk.dlq("show", "99/0", expect=1)
+
+
+def test_a_misspelt_reason_is_no_reason_without_letters(desk: Desk) -> None:
+    desk.letter(b"x", origin=desk.origin(1), t="telemetry", reason="unknown_metric")
+    for words in (("list",), ("replay", "--dry-run")):
+        said = desk.dlq(*words, "--reason", "unknown-metric", expect=2)
+        assert "found 'unknown-metric', expected 'unknown_metric'" in said
+    assert "found 'x', expected one of malformed, oversize" in desk.dlq("list", "--reason", "x", expect=2)
 
 
 def test_only_telemetry_goes_back_and_the_same_record_once_a_run(desk: Desk) -> None:

@@ -95,7 +95,8 @@ class Index:
         if found < 0 and self.assets["owned"][at] < most:
             number = self._number(target, name)
             found = self._more[at, number] = self._add(at, target, (name,), number)
-            self.assets["owned"][at] += 1
+            # That of the asset as a whole, which no rule looks at any more, is not counted either.
+            self.assets["owned"][at] += target is not Target.ASSET
         return found
 
     def of(self, series: int) -> tuple[str, Target, str]:

@@ -77,7 +77,7 @@ def survey(settings: ProcessorSettings, former: int | None) -> Survey:
     }
     committed = _committed(settings, known)
     return Survey(
-        former=_former(topics, found, former, empty=not any(end for _, end in spans.values())),
+        former=_former(topics, spans, found, former),
         wanted=wanted,
         short={one.name: there[one.name] for one in plan(topics) if there[one.name] < wanted},
         known=known,
@@ -112,10 +112,17 @@ def _await_empty(admin: Admin, settings: ProcessorSettings) -> None:
         time.sleep(_PAUSE)
 
 
-def _former(topics: TopicSettings, found: int | None, told: int | None, *, empty: bool) -> int:
+def _former(
+    topics: TopicSettings, spans: Mapping[int, tuple[int, int]], found: int | None, told: int | None
+) -> int:
     """The number of partitions that the memory is of."""
     if found is not None and told not in {None, found}:
         raise StreamError(f"--from says {told}, the state in {topics.state} is of {found} partitions")
+    if told is not None and told > len(spans):
+        raise StreamError(
+            f"--from says {told}, {topics.telemetry} has {len(spans)} partitions, and never more"
+        )
+    empty = not any(end for _, end in spans.values())
     former = found or told or (topics.partitions if empty else None)
     if former is None:
         raise StreamError(

@@ -330,6 +330,9 @@ def test_without_a_memory_it_asks_how_many_there_were_and_letters_tell_where_a_r
     two.partitions = 3
     said = two.run("state", "repartition", "--config", two.settings(), expect=1)
     assert "say --from NUMBER" in said
+    said = two.run("state", "repartition", "--config", two.settings(), "--from", "3", "--yes", expect=1)
+    assert "--from says 3" in said
+    assert "has 2 partitions" in said
     two.run("state", "repartition", "--config", two.settings(), "--from", "2", "--yes")
     (letter,) = read_all(two.kafka, two.topic("dead"))
     assert letter.headers["origin"] == f"kafka:{two.topic('telemetry')}/1/0".encode()

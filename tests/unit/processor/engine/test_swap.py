@@ -263,6 +263,16 @@ def test_what_the_clock_finds_out_before_a_rule_begins_is_told_when_it_has_begun
     assert told(engine.advance(records).events) == turns
 
 
+def test_an_asset_has_room_for_as_many_series_when_no_rule_looks_at_the_whole_of_it_any_more() -> None:
+    silent = parse_rules(rules_text("{silence: {after: 5s}}", select="{}"))
+    engine = Engine(silent, partition=0, limits=Limits(series=2))
+    engine = engine.under(engine.plan(effective(hot(80)))[0])
+    engine.advance([sent("a", at(11), temperature=1), *(beat(at(s)) for s in range(11, 14 + HOUR))])
+    assert len(engine.remaining.eras) == 1
+    outcome = engine.under(engine.remaining).advance([sent("a", at(14 + HOUR), pressure=1)])
+    assert (outcome.counts.judged, outcome.dead) == (1, [])
+
+
 def test_a_rule_that_comes_to_look_at_more_assets_keeps_what_it_knows_of_the_first_ones() -> None:
     some = "{metric: temperature, assets: [a]}"
     engine = swap(hot(80, select=some), hot(80))

@@ -212,8 +212,9 @@ def judge_revocations(data: bytes) -> None:
     try:
         revocations = parse_revocations(data, "revocations.jsonl")
     except ConfigurationErrors as errors:
+        mistakes = errors.errors
         # A mistake has its line, but for that there is none.
-        assert all((mistake.line or 0) >= 1 for mistake in errors.errors) == bool(data.strip())
+        assert all((mistake.line or 0) >= 1 for mistake in mistakes) == bool(data.strip())
         return
     assert revocations.count <= data.count(b"\n") + 1
     try:

@@ -1,4 +1,7 @@
-"""Enhanced authentication (MQTT 5 §4.12), method ``ace``: who holds the token's key comes in, nobody else."""
+"""Enhanced authentication (MQTT 5 §4.12), method ``ace``: who holds the token's key comes in, nobody else.
+
+Long, because a device of its own shakes hands here, and every way to abuse the exchange is read beside it.
+"""
 
 import contextlib
 import os

@@ -1,4 +1,7 @@
-"""``authplugin mosquitto install`` and ``uninstall`` on folders of their own, with the real Mosquitto."""
+"""``authplugin mosquitto install`` and ``uninstall`` on folders of their own, with the real Mosquitto.
+
+Long, because a whole host is made up here, and every test is one thing that may be wrong with it.
+"""
 
 import json
 import os

@@ -1,4 +1,7 @@
-"""The live commands against a gate that runs, over its real socket; a thread stands in for the broker's."""
+"""The live commands against a gate that runs, over its real socket; a thread stands in for the broker's.
+
+Long, because a running gate is made up here, and every command is one or two tests on it.
+"""
 
 import contextlib
 import json

@@ -500,8 +500,10 @@ class Engine:
                 if gap == LONGEST:
                     break
                 past.append((past[-1][0] - gap, value))
-        found = past[::-1] + list(zip(own["t"], own["v"], strict=True))
-        return [Evidence(name, int(t), float(v)) for t, v in found[-depth:]]
+        found = [*past[::-1], *own[["t", "v"]].tolist()][-depth:]
+        # What a ring cannot tell is not told either where the run itself still knows it.
+        far = [at for at in range(1, len(found)) if found[at][0] - found[at - 1][0] >= LONGEST]
+        return [Evidence(name, t, v) for t, v in found[far[-1] if far else 0 :]]
 
     def _asset_evidence(self, change: Change) -> list[Evidence]:
         """The last sample of each metric, for a finding about the whole asset."""

@@ -103,6 +103,16 @@ def test_evidence_reaches_back_over_seven_weeks_and_ends_at_a_longer_gap(*, jit:
         assert evidence(outcome) == list(zip(times[4 - len(values) : 4], values, strict=True))
 
 
+@pytest.mark.parametrize("far", range(1, 5))
+def test_evidence_is_the_same_whether_a_long_gap_lies_within_a_run_or_between_two(far: int) -> None:
+    samples = [(n + 50 * 86_400 * (n >= far), v) for n, v in enumerate([1, 2, 3, 4, 85])]
+    records = [sent("a", at(n), temperature=v) for n, v in samples]
+    for cut in range(5):
+        one = engine(rules_text("{threshold: {above: 80}}"))
+        one.advance(records[:cut])
+        assert evidence(one.advance(records[cut:])) == samples[far:]
+
+
 def test_repeats_are_duplicates_older_ones_late_and_other_values_conflicts() -> None:
     records = [
         sent("a", at(1), temperature=1),

@@ -39,7 +39,10 @@ def run(args: argparse.Namespace) -> int:
     found = survey(settings, args.former)
     for name, count in found.short.items():
         print(f"{name}: {count} partitions, to be {found.wanted}")
-    print(f"{settings.topics.state}: the memory is of {found.former} partitions, to be of {found.wanted}")
+    if found.remembers:
+        print(f"{settings.topics.state}: the memory is of {found.former} partitions, to be of {found.wanted}")
+    else:
+        print(f"{settings.topics.state}: there is no memory")
     print(f"{settings.topics.telemetry}: {found.waiting} records wait to be judged")
     if found.done:
         print("nothing to do")

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
-from confluent_kafka import KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from processor.cases.excess import Excess
 from processor.engine import warm
@@ -48,6 +48,8 @@ _QUIET = 3.0
 _TIMEOUT = 60.0
 #: What a broker allows by default, milliseconds.
 _TRANSACTION = 900_000
+#: What a producer hears whose transactional id another one has taken over.
+_FENCED = {KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED}  # noqa: SLF001 - their published names
 _LINGER = 0.001
 _PAUSE = 1.0
 
@@ -71,7 +73,7 @@ def repartition(settings: ProcessorSettings, found: Survey, say: Say) -> None:
             Admin(settings.kafka).extend(dict.fromkeys(found.short, wanted))
         spans = _read_spans(settings, wanted)
         if not found.remembers and not any(end for _, end in spans.values()):
-            say("there is no memory, and nothing to judge")
+            say(f"done: {wanted} partitions; there was no memory, and nothing to judge")
             return
         engines = [_load(settings, rules, found, number) for number in range(found.former)]
         asyncio.run(_judge(settings, rules, engines, found, spans, say))
@@ -79,8 +81,18 @@ def repartition(settings: ProcessorSettings, found: Survey, say: Say) -> None:
         ends = {number: end for number, (_, end) in spans.items()}
         _write(settings, producer, found, _deal(engines, wanted), ends, say)
         say(f"done: the memory of {found.former} partitions is that of {wanted}")
-    except KafkaException as error:
-        raise StreamError(f"{error.args[0].str()}: run it again, nothing is lost") from None
+    except (KafkaException, SystemError) as error:
+        # What is fatal the client throws into the telling of a record: there it is the cause.
+        cause = error.__cause__ if isinstance(error, SystemError) else error
+        if not isinstance(cause, KafkaException):
+            raise
+        raise StreamError(_describe(cause.args[0])) from None
+
+
+def _describe(error: KafkaError) -> str:
+    if error.code() in _FENCED:
+        return "another run of this command has begun since: it is the one to end with `done:`"
+    return f"{error.str()}: run it again, nothing is lost"
 
 
 def _check_quiet(settings: ProcessorSettings, partitions: int) -> None:

@@ -1,5 +1,6 @@
 """More partitions: whatever happens meanwhile, what is told is what one engine tells that nobody disturbs."""
 
+import signal
 import subprocess
 import sys
 import time
@@ -214,20 +215,24 @@ def test_a_bridge_ends_when_somebody_extends_the_topic_and_does_not_start_again(
 
 DRIVER = """
 import os, pathlib, signal, sys
+from processor.errors import StreamError
 from processor.flow.repartition import repartition
 from processor.flow.survey import survey
 from processor.settings import load
 
-settings, left = load(pathlib.Path(sys.argv[1])), int(sys.argv[2])
+settings, left, number = load(pathlib.Path(sys.argv[1])), int(sys.argv[2]), signal.Signals[sys.argv[3]]
 
 def say(step):
     global left
     print(step, flush=True)
     left -= 1
     if not left:
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), number)
 
-repartition(settings, survey(settings, None), say)
+try:
+    repartition(settings, survey(settings, None), say)
+except StreamError as error:
+    sys.exit(str(error))
 """
 
 
@@ -244,7 +249,7 @@ def test_killed_at_any_step_the_worker_refuses_and_another_run_completes_it(two:
     # In the middle of judging; between two of the records of the transaction; before it is committed.
     for last in (3, 5, 6, 99):
         run = subprocess.run(
-            [sys.executable, "-c", DRIVER, settings, str(last)], capture_output=True, text=True, timeout=60,
+            [sys.executable, "-c", DRIVER, settings, str(last), "SIGKILL"], capture_output=True, text=True, timeout=60,
             cwd=Path(__file__).parents[3], check=False,
         )  # fmt: skip
         steps.append(run.stdout.splitlines()[-1])
@@ -256,6 +261,39 @@ def test_killed_at_any_step_the_worker_refuses_and_another_run_completes_it(two:
     assert [step.partition(":")[0].split()[0] for step in steps] == [
         "judging", f"{two.topic('state')}[1]", f"{two.topic('state')}[2]", "done"
     ]  # fmt: skip
+    fleet.live(10, 3)
+    again = worker(two, settings)
+    judged_to_the_end(two)
+    assert again.end() == 0
+    same_as_undisturbed(two, fleet, settings)
+
+
+def test_of_two_runs_at_once_the_later_one_completes_it_and_the_other_says_so(two: Watch) -> None:
+    fleet = Fleet(two)
+    first = worker(two, two.settings())
+    fleet.live(20, 2)
+    judged_to_the_end(two)
+    assert first.end() == 0
+    fleet.live(15, 2)
+    two.partitions = 3
+    settings = two.settings()
+    earlier = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, settings, "4", "SIGSTOP"], stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3],
+    )  # fmt: skip
+    try:
+        assert earlier.stdout is not None
+        while "writing" not in earlier.stdout.readline():
+            assert earlier.poll() is None
+        assert "done" in two.run("state", "repartition", "--config", settings, "--yes")
+        earlier.send_signal(signal.SIGCONT)
+        _, said = earlier.communicate(timeout=60)
+    finally:
+        earlier.kill()
+        earlier.wait(10)
+    assert earlier.returncode == 1
+    assert "Traceback" not in said
+    assert "another run of this command has begun" in said
     fleet.live(10, 3)
     again = worker(two, settings)
     judged_to_the_end(two)
@@ -306,7 +344,9 @@ def test_a_record_in_the_partition_of_another_asset_ends_the_worker_and_is_judge
 
 def test_topics_without_a_record_are_only_extended(two: Watch) -> None:
     two.partitions = 3
-    assert "there is no memory" in two.run("state", "repartition", "--config", two.settings(), "--yes")
+    said = two.run("state", "repartition", "--config", two.settings(), "--yes")
+    assert f"{two.topic('state')}: there is no memory" in said
+    assert "done: " in said
     assert "nothing found" in two.run("topics", "check", "--config", two.settings())
 
 

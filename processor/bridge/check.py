@@ -52,7 +52,11 @@ def check(mqtt: MqttSettings, broker_config: Path | None, clock: Clock) -> tuple
         findings += check_configuration(file, mqtt)
         seen.append(f"read {file}")
     probe = _Probe(mqtt, clock)
-    findings += probe.run()
+    try:
+        findings += probe.run()
+    except StreamError as error:
+        # What the file says may be why.
+        raise StreamError("\n".join(map(str, [error, *findings]))) from None
     seen += probe.seen
     return findings, seen
 

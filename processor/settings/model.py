@@ -112,7 +112,7 @@ class MqttSettings(_Table, frozen=True):
                 file=self.password_file,
                 line=None,
                 key="mqtt.password_file",
-                found=type(error).__name__,
+                found=str(getattr(error, "strerror", None) or "bytes that are not UTF-8"),
                 expected="a readable UTF-8 file with the password on its first line",
             ) from None
 

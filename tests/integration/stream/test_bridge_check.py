@@ -64,8 +64,11 @@ def test_a_broker_that_is_not_there_or_knows_another_password_is_said_in_words(
     said = check(plain_broker, tmp_path, 1, mqtt__password="wrong")
     assert "the broker refuses the bridge" in said
     assert "wrong" not in said
+    assert "persistent_client_expiration: found nothing, which is never" in said
     plain_broker.stop()
-    assert "does not answer" in check(plain_broker, tmp_path, 1)
+    said = check(plain_broker, tmp_path, 1)
+    assert "does not answer" in said
+    assert "persistent_client_expiration: found nothing, which is never" in said
 
 
 def test_a_broker_of_3_1_1_is_asked_in_its_own_words(plain_broker: PlainBroker, tmp_path: Path) -> None:

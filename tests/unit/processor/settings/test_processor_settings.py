@@ -109,7 +109,7 @@ def test_a_secret_shows_itself_nowhere(tmp_path: Path) -> None:
 
 def test_a_password_file_is_read_at_each_use_and_stands_on_the_files_directory(tmp_path: Path) -> None:
     settings = load(written(tmp_path, '[mqtt]\npassword_file = "secret"\n'), {})
-    with pytest.raises(ConfigurationError, match=r"mqtt\.password_file"):
+    with pytest.raises(ConfigurationError, match=r"mqtt\.password_file: found No such file"):
         settings.mqtt.read_password()
     (tmp_path / "secret").write_text("first\n")
     assert settings.mqtt.read_password() == "first"

@@ -249,8 +249,8 @@ def test_killed_at_any_step_the_worker_refuses_and_another_run_completes_it(two:
     # In the middle of judging; between two of the records of the transaction; before it is committed.
     for last in (3, 5, 6, 99):
         run = subprocess.run(
-            [sys.executable, "-c", DRIVER, settings, str(last), "SIGKILL"], capture_output=True, text=True, timeout=60,
-            cwd=Path(__file__).parents[3], check=False,
+            [sys.executable, "-c", DRIVER, settings, str(last), "SIGKILL"], capture_output=True, text=True,
+            timeout=60, cwd=Path(__file__).parents[3], check=False,
         )  # fmt: skip
         steps.append(run.stdout.splitlines()[-1])
         if steps[-1].startswith("done"):

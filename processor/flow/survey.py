@@ -9,7 +9,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from processor.errors import StreamError
 from processor.flow.snapshot import Snapshot
 from processor.flow.state import Known, read_snapshot, read_spans
-from processor.kafka.admin import Admin, plan
+from processor.kafka.admin import Admin, describe_absence, plan
 from processor.kafka.client import client_config
 from processor.kafka.state import Layouts, make_reader, read_state
 from processor.settings import ProcessorSettings, TopicSettings
@@ -91,7 +91,7 @@ def _check_topics(admin: Admin, topics: TopicSettings, there: Mapping[str, int])
         raise StreamError("the embedded cluster keeps its number of partitions: start it with another one")
     for topic in plan(topics):
         if topic.name not in there:
-            raise StreamError(f"topic {topic.name} is missing: run `processor topics create`")
+            raise StreamError(describe_absence(topic.name))
         if there[topic.name] > topic.partitions:
             raise StreamError(
                 f"topic {topic.name} has {there[topic.name]} partitions, topics.partitions says "

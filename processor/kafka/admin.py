@@ -18,6 +18,7 @@ _LOG = logging.getLogger(__name__)
 _TIMEOUT = 15.0
 #: Seconds of one try to reach a broker that need not be there yet; and tries between two complaints.
 _PATIENCE, _QUIET = 0.5, 60
+_NO_RIGHT = KafkaError.GROUP_AUTHORIZATION_FAILED
 _PAUSE = 0.1
 #: Nobody knows of the group yet: the broker has just started, or makes its own topic at this question.
 _NO_COORDINATOR = frozenset(
@@ -72,6 +73,12 @@ def plan(topics: TopicSettings) -> list[Topic]:
         topics.assets: compacted,
     }
     return [Topic(name, topics.partitions, config) for name, config in configs.items()]
+
+
+def describe_absence(topic: str) -> str:
+    """What to do about a topic that Kafka does not name; one that it may not tell of looks the same."""
+    remedy = "run `processor topics create`; if it is there, let the account describe it"
+    return f"topic {topic} is missing: {remedy}"
 
 
 class Admin:
@@ -178,7 +185,8 @@ class Admin:
                 if code == KafkaError.GROUP_ID_NOT_FOUND:
                     return []
                 if code not in _NO_COORDINATOR or time.monotonic() > deadline:
-                    raise StreamError(f"the group {group} cannot be described: {name}") from None
+                    remedy = "let the account describe it" if code == _NO_RIGHT else "run it again"
+                    raise StreamError(f"the group {group} cannot be described ({name}): {remedy}") from None
             time.sleep(_PAUSE)
         return sorted(f"{one.group_instance_id or one.client_id} ({one.host})" for one in found)
 
@@ -191,7 +199,7 @@ class Admin:
         there = self.partitions()
         for topic in plan(topics):
             if topic.name not in there:
-                raise StreamError(f"topic {topic.name} is missing: run `processor topics create`")
+                raise StreamError(describe_absence(topic.name))
             self._check(topic, there[topic.name])
         return topics.partitions
 

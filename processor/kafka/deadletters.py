@@ -13,7 +13,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 
 from processor.codec.identity import extend
 from processor.errors import StreamError
-from processor.kafka.admin import Admin
+from processor.kafka.admin import Admin, describe_absence
 from processor.kafka.client import client_config
 from processor.kafka.offsets import read_span
 from processor.kafka.producer import Outgoing
@@ -106,7 +106,7 @@ class DeadLetters:
         admin = Admin(self._kafka)
         count = admin.partitions(self._topics.dead).get(self._topics.dead)
         if count is None:
-            raise StreamError(f"topic {self._topics.dead} is missing: run `processor topics create`")
+            raise StreamError(describe_absence(self._topics.dead))
         # The embedded cluster finds no offsets by time.
         since = None if admin.embedded() else selection.since
         consumer = self._consumer()

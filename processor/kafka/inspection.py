@@ -17,6 +17,7 @@ from processor.settings import ProcessorSettings
 _TIMEOUT = 15.0
 #: Fewer in-sync copies than this make `acks=all` the word of one disk.
 _SAFE_COPIES = 2
+_ABSENT = "run `processor topics create`; if it is there, let the account describe it"
 
 
 def inspect(settings: ProcessorSettings) -> tuple[list[Finding], list[str]]:
@@ -50,7 +51,7 @@ def inspect(settings: ProcessorSettings) -> tuple[list[Finding], list[str]]:
 def _check_partitions(topic: Topic, found: int | None) -> list[Finding]:
     if found is None:
         return [
-            Finding(topic.name, None, "topic", "none", "a topic", "run `processor topics create`"),
+            Finding(topic.name, None, "topic", "none", "a topic", _ABSENT),
         ]
     if found != topic.partitions:
         return [

@@ -204,7 +204,10 @@ def test_a_wrong_password_is_said_and_not_shown(road: Watch) -> None:
 @every_bounded_source
 def test_missing_topics_are_named(road: Watch) -> None:
     said = road.run("bridge", "--config", road.settings(topics__cases="nowhere"), expect=1)
-    assert "nowhere is missing: run `processor topics create`" in said
+    assert (
+        "nowhere is missing: run `processor topics create`; if it is there, let the account describe it"
+        in said
+    )
 
 
 @every_bounded_source

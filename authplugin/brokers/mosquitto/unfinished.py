@@ -24,6 +24,8 @@ PAID_SECONDS = 60.0
 CAPACITY = 100_000
 
 _RECORD_ID = 15
+_ROUNDING = 1e-3
+"""Seconds, more than what rounding adds to a debt."""
 
 Place = tuple[str, bytes]
 """An asset and the network that it is at; nothing for those where it has proved no key."""
@@ -37,7 +39,8 @@ class Unfinished:
     """
 
     def __init__(self, clients: int = 1) -> None:
-        self._reach = (AT_ONCE + clients - 1) * PAID_SECONDS
+        # How far ahead a debt may reach before the last one that may be unfinished.
+        self._reach = (AT_ONCE + clients - 2) * PAID_SECONDS + _ROUNDING
         # When each debt is paid, and where keys were proved; what is oldest goes first.
         self._debts: OrderedDict[Place, float] = OrderedDict()
         self._proved: OrderedDict[Place, None] = OrderedDict()

@@ -41,7 +41,7 @@ from processor.kafka.producer import SafeProducer
 from processor.kafka.state import encode_key, make_reader
 from processor.rules.load import load_rules
 from processor.rules.ruleset import RuleSet
-from processor.settings import ProcessorSettings
+from processor.settings import ProcessorSettings, TopicSettings
 
 #: Bridges write a heartbeat to every partition each second: ends that stand still for longer have no writer.
 _QUIET = 3.0
@@ -238,9 +238,9 @@ def _write(
     topics = settings.topics
     failed: list[str] = []
 
-    def report(error: object, _message: object) -> None:
+    def report(error: KafkaError | None, _message: object) -> None:
         if error is not None:
-            failed.append(str(error))
+            failed.append(error.str())
 
     producer.begin_transaction()
     for memory in memories:
@@ -255,6 +255,7 @@ def _write(
         producer.produce(topics.state, value, key, number, on_delivery=report)
         # One at a time in memory: all of them may be more than there is.
         producer.flush(_TIMEOUT)
+        _check_taken(topics, failed)
         say(
             f"{topics.state}[{number}]: {len(memory.keys)} assets, {len(value)} bytes, "
             f"judged up to {ends[number]}"
@@ -264,10 +265,7 @@ def _write(
             key = encode_key(number, found.former)
             producer.produce(topics.state, None, key, number, on_delivery=report)
     producer.flush(_TIMEOUT)
-    if failed:
-        raise StreamError(
-            f"{topics.state} does not take the memory ({failed[0]}): run it again, nothing is lost"
-        )
+    _check_taken(topics, failed)
     group = make_member(settings)
     try:
         producer.send_offsets_to_transaction(
@@ -278,3 +276,11 @@ def _write(
     finally:
         group.close()
     producer.commit_transaction(_TIMEOUT)
+
+
+def _check_taken(topics: TopicSettings, failed: Sequence[str]) -> None:
+    if failed:
+        raise StreamError(
+            f"{topics.state} does not take the memory ({failed[0]}): let the account write it and "
+            "the topic take records of that size, then run it again; nothing is lost"
+        )

@@ -9,7 +9,12 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import (  # type: ignore[attr-defined] # its types forget it
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+)
 from confluent_kafka.cimpl import NewPartitions
 
 from processor.engine import Engine
@@ -299,6 +304,22 @@ def test_of_two_runs_at_once_the_later_one_completes_it_and_the_other_says_so(tw
     judged_to_the_end(two)
     assert again.end() == 0
     same_as_undisturbed(two, fleet, settings)
+
+
+def test_a_topic_that_does_not_take_the_memory_is_named_with_the_reason(two: Watch) -> None:
+    first = worker(two, two.settings())
+    Fleet(two).live(5, 2)
+    judged_to_the_end(two)
+    assert first.end() == 0
+    client = AdminClient({"bootstrap.servers": two.kafka.bootstrap, "log_level": 0})
+    entry = ConfigEntry("max.message.bytes", "100", incremental_operation=AlterConfigOpType.SET)
+    small = ConfigResource(ConfigResource.Type.TOPIC, two.topic("state"), incremental_configs=[entry])
+    for future in client.incremental_alter_configs([small]).values():
+        future.result()
+    two.partitions = 3
+    said = two.run("state", "repartition", "--config", two.settings(), "--yes", expect=1)
+    assert f"{two.topic('state')} does not take the memory (Broker: Message size too large)" in said
+    assert f"{two.topic('state')}[0]:" not in said
 
 
 def test_it_refuses_while_a_worker_runs_while_somebody_writes_and_where_kafka_cannot(two: Watch) -> None:

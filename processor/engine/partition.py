@@ -239,8 +239,18 @@ class Engine:
         partition: int,
         limits: Limits | None = None,
         jit: bool = True,
+        begun: int = 0,
     ) -> Self:
         """Continue from a dump, under a file's rules (`plan`) or the very schedule.
+
+        Args:
+            dump: from `dump`.
+            rules: of now.
+            partition: the dump's.
+            limits: as for a new engine.
+            jit: the same.
+            begun: an event time that may have been met since the dump, milliseconds: whoever judged on and
+                was killed may have told events by a set that starts there or before, so it has begun.
 
         Raises:
             StreamError: the dump is of another partition, or of a format this version does not know.
@@ -249,6 +259,7 @@ class Engine:
             memory.decode(dump, partition),
             rules,
             lambda schedule: cls(schedule, partition=partition, limits=limits, jit=jit),
+            begun=begun,
         )
 
     @property

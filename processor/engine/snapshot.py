@@ -98,8 +98,16 @@ def _bytes(array: Array) -> memoryview:
     return array.reshape(-1).view(np.uint8).data
 
 
-def restore(memory: Memory, rules: RuleSet | Schedule, make: Callable[[Schedule], _Owner]) -> _Owner:
+def restore(
+    memory: Memory, rules: RuleSet | Schedule, make: Callable[[Schedule], _Owner], *, begun: int = 0
+) -> _Owner:
     """The engine that a dump was made of, under the rules of now: a file's, or the very schedule.
+
+    Args:
+        memory: the dump.
+        rules: of now.
+        make: an empty engine under a schedule.
+        begun: an event time that may have been met since, see `Engine.load`.
 
     Raises:
         StreamError: the dump does not fit together.
@@ -110,7 +118,8 @@ def restore(memory: Memory, rules: RuleSet | Schedule, make: Callable[[Schedule]
             schedule = rules
         else:
             newest = int(np.frombuffer(memory.assets, ASSET)["newest"].max(initial=0))
-            schedule, _ = old.adopt(rules, *reach(newest, int(memory.clock["at"])))
+            reached, now = reach(newest, int(memory.clock["at"]))
+            schedule, _ = old.adopt(rules, max(reached, begun), now)
         engine = make(schedule)
         _take_over(engine, memory, old)
     except (ValueError, LookupError, TypeError) as error:

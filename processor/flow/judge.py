@@ -240,7 +240,11 @@ class Judge:
             if committed is not None:
                 _LOG.warning("%s[%d]: no snapshot: starting at %d with an empty memory", topic, number, start)
         else:
-            engine = Engine.load(snapshot.memory, self._rules, partition=number, limits=self._settings.engine)
+            # No event time that anybody has judged lies further ahead than this.
+            begun = int((self._clock.now() + self._settings.engine.clock_ahead) * 1000)
+            engine = Engine.load(
+                snapshot.memory, self._rules, partition=number, limits=self._settings.engine, begun=begun
+            )
         if start > known.end:
             # The topic lost its end or was made anew: what it holds may be unjudged; repeats are seen.
             _LOG.error(

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -123,6 +124,19 @@ def test_what_is_judged_again_after_a_crash_makes_the_same_events(
     events |= set(engine.advance(records[saved:crashed]).events)
     events |= set(Engine.load(dump, NEW, partition=0, limits=limits).advance(records[saved:]).events)
     assert sorted(events) == run(records)
+
+
+def test_a_set_whose_time_may_have_come_since_the_snapshot_is_not_taken_back() -> None:
+    engine = Engine(OLD, partition=0, jit=False)
+    dump = engine.under(engine.plan(NEW)[0]).dump()
+    later = replace(NEW, hash="later", effective=SWAP + 1)
+
+    def eras(begun: int) -> list[tuple[str, int]]:
+        loaded = Engine.load(dump, later, partition=0, jit=False, begun=begun)
+        return [(era.rules.hash, era.start) for era in loaded.schedule.eras[1:]]
+
+    assert eras(SWAP - 1) == [("later", SWAP + 1)]
+    assert eras(SWAP) == [(NEW.hash, SWAP), ("later", SWAP + 1)]
 
 
 @settings(max_examples=60, deadline=None)

@@ -34,6 +34,9 @@ def load_rules(file: Path) -> RuleSet:
         RulesRefused: with file, line, key, found and expected of everything that is wrong.
     """
     try:
+        # A pipe would be waited for, and a terminal be read for ever.
+        if file.exists() and not (file.is_file() or file.is_dir()):
+            raise _refuse(str(file), "a pipe, socket or device", "a file")
         data = file.read_bytes()
         text = data.decode()
     except OSError as error:

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -180,3 +181,9 @@ def test_the_command_sums_a_good_file_up_and_tries_it_on_a_sample(tmp_path: Path
     assert "received 9, judged 8, dead 1" in done.stdout
     assert f"{sample}:9: key_missing" in done.stderr
     assert done.returncode == 1
+
+
+def test_a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "rules.yaml")
+    with pytest.raises(RulesRefused, match="found a pipe, socket or device, expected a file"):
+        load_rules(tmp_path / "rules.yaml")

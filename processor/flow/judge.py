@@ -86,9 +86,11 @@ class Judge:
                 raise StreamError(describe_change(topics, topics.partitions, max(missing) + 1))
             if missing:
                 progress = Progress(self._metrics)
-                known = await asyncio.to_thread(recall, self._settings.kafka, topics, missing, progress)
-                for number in missing:
-                    self._partitions[number] = await self._load(number, committed[number], known[number])
+                memories = await asyncio.to_thread(recall, self._settings.kafka, topics, missing, progress)
+                while (found := await asyncio.to_thread(next, memories, None)) is not None:
+                    number, known = found
+                    self._partitions[number] = await self._load(number, committed[number], known)
+                    del found, known
             self._metrics.partitions.set(len(self._partitions))
             starts = {number: self._partitions[number].position for number in committed}
             _LOG.info("generation %d of the group: judging %s", generation, _places(starts))

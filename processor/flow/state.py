@@ -1,6 +1,6 @@
 """What Kafka remembers of partitions: their newest snapshots, and what the input topic still holds."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -31,9 +31,10 @@ def recall(
     topics: TopicSettings,
     partitions: Sequence[int],
     progress: Callable[[int, int], None] = lambda _done, _total: None,
-) -> dict[int, Known]:
+) -> Iterator[tuple[int, Known]]:
     """What is known of each partition; blocking, as long as reading the state topic takes.
 
+    Decompressed is each when it is its turn: of all at once, a restart would hold several times their size.
     `progress` hears how many of how many records are read.
 
     Raises:
@@ -47,12 +48,16 @@ def recall(
         _check_layout(consumer, topics, {number: set(found) for number, found in layouts.items()})
     finally:
         consumer.close()
-    return {
-        number: Known(
-            read_snapshot(topics.state, number, layouts[number].get(topics.partitions)), *spans[number]
+    return (
+        (
+            number,
+            Known(
+                read_snapshot(topics.state, number, layouts.pop(number).get(topics.partitions)),
+                *spans[number],
+            ),
         )
         for number in partitions
-    }
+    )
 
 
 def read_spans(consumer: Consumer, topic: str, partitions: Sequence[int]) -> dict[int, tuple[int, int]]:

@@ -34,9 +34,21 @@ def compact(settings: ProcessorSettings, source: str) -> None:
     newest: dict[bytes, tuple[bytes, int]] = {}
     for key, value, partition in _records(settings, source):
         newest[key] = value, partition
+    failed: list[str] = []
     for key, (value, partition) in newest.items():
-        producer.produce(settings.topics.state, value, key, partition)
-        producer.flush(30)
+        producer.produce(
+            settings.topics.state,
+            value,
+            key,
+            partition,
+            on_delivery=lambda error, _: failed.append(error.str()) if error else None,
+        )
+        if producer.flush(120) or failed:
+            raise SystemExit(f"the state was not copied: {failed or 'Kafka did not answer'}")
+    if len(newest) < settings.topics.partitions:
+        raise SystemExit(
+            f"{source} has the memory of {len(newest)} of {settings.topics.partitions} partitions"
+        )
 
 
 def read_raw(settings: ProcessorSettings) -> None:
@@ -90,7 +102,7 @@ def main() -> None:
     warm(rules)
     compact(settings, source)
     known = recall(settings.kafka, settings.topics, range(settings.topics.partitions))
-    assigned = {number: one.snapshot.offset for number, one in known.items() if one.snapshot is not None}
+    assigned = {number: one.snapshot.offset for number, one in known if one.snapshot is not None}
     del known
     for turn in range(rounds + 1):
         began = time.process_time()

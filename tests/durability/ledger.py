@@ -86,7 +86,7 @@ def read_side(kafka: Kafka, settings: Path) -> Side:
     found = load(settings)
     known = recall(found.kafka, found.topics, range(found.topics.partitions))
     memory = {}
-    for number, one in known.items():
+    for number, one in known:
         if one.snapshot is None or one.snapshot.offset != one.end:
             raise AssertionError(f"partition {number}: {one.snapshot and one.snapshot.offset} of {one.end}")
         memory[number] = bytes(one.snapshot.memory)

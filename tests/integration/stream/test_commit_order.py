@@ -270,6 +270,6 @@ def test_any_crash_between_the_steps_and_any_late_snapshot_of_a_frozen_owner_cha
     events, memory = quiet()
     assert told == events
     assert len(letters) == sum(record.value == b"garbage" for record in RECORDS)
-    known = recall(partition.settings.kafka, topics, [0])[0]
+    ((_, known),) = recall(partition.settings.kafka, topics, [0])
     assert known.snapshot is not None
     assert (known.snapshot.offset, bytes(known.snapshot.memory)) == (len(RECORDS), memory)

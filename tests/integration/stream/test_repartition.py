@@ -116,7 +116,7 @@ def cases(watch: Watch) -> set[bytes]:
 def counts(watch: Watch, settings: Path) -> Counts:
     """Samples by what became of them, of all partitions."""
     found, whole = load(settings), Counts()
-    for number, known in recall(found.kafka, found.topics, range(watch.partitions)).items():
+    for number, known in recall(found.kafka, found.topics, range(watch.partitions)):
         assert known.snapshot is not None
         assert known.snapshot.offset == known.end
         engine = Engine.load(known.snapshot.memory, parse_rules(RULES), partition=number, jit=False)

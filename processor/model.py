@@ -20,7 +20,7 @@ HEARTBEAT = "hb"
 
 
 class Record(Protocol):
-    """One record of ``asset.telemetry.v1``; aiokafka's ``ConsumerRecord`` is one as it stands.
+    """One record of ``asset.telemetry.v1``; what aiokafka's parser makes is one as it stands.
 
     ``key`` is the asset id in its 18-character form, None on control records; ``timestamp`` is the
     time of receipt in milliseconds since the epoch.

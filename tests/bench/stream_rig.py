@@ -84,7 +84,8 @@ def cluster(folder: Path, *, real: bool) -> Iterator[Kafka]:
     """Apache Kafka, or the embedded cluster for the short form."""
     if real:
         node = ApacheKafka.make(folder)
-        node.start()
+        # Records of 13 MB come and go: in the heap of the tests Kafka would do nothing but collect.
+        node.start(megabytes=768)
         try:
             yield node
         finally:

@@ -94,14 +94,15 @@ class ApacheKafka(Kafka):
     def _java(self, megabytes: int) -> list[str]:
         return [
             "java", f"-Xmx{megabytes}m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xss512k",
-            "-XX:MaxDirectMemorySize=64m", "-XX:+ExitOnOutOfMemoryError",
+            f"-XX:MaxDirectMemorySize={megabytes // 2}m", "-XX:+ExitOnOutOfMemoryError",
             f"-Dlog4j2.configurationFile={_DEPLOY / 'log4j2.properties'}", "-cp", f"{jars()}/*",
         ]  # fmt: skip
 
-    def start(self, seconds: float = 40) -> None:
+    def start(self, seconds: float = 40, *, megabytes: int = 128) -> None:
+        """Start and wait until it answers; with 128 MB it holds what tests write, not a bench's snapshots."""
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*self._java(128), "kafka.Kafka", self.directory / "server.properties"],
+                [*self._java(megabytes), "kafka.Kafka", self.directory / "server.properties"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

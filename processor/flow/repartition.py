@@ -33,12 +33,12 @@ from processor.flow.progress import draw
 from processor.flow.snapshot import LARGEST_SNAPSHOT, encode
 from processor.flow.state import read_spans
 from processor.flow.survey import Survey, make_member
-from processor.kafka.admin import LARGE_RECORD, Admin
+from processor.kafka.admin import Admin
 from processor.kafka.backlog import Waiting, read_merged
-from processor.kafka.client import client_config
+from processor.kafka.client import LARGE_RECORD, client_config, make_reader
 from processor.kafka.partitioner import choose_partition
 from processor.kafka.producer import SafeProducer
-from processor.kafka.state import encode_key, make_reader
+from processor.kafka.state import encode_key
 from processor.rules.load import load_rules
 from processor.rules.ruleset import RuleSet
 from processor.settings import ProcessorSettings, TopicSettings

@@ -7,7 +7,7 @@ import msgspec
 
 from processor.engine.pieces import Piece
 from processor.errors import StreamError
-from processor.kafka.admin import LARGE_RECORD
+from processor.kafka.client import LARGE_RECORD
 
 VERSION = 1
 

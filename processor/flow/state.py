@@ -7,8 +7,9 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from processor.errors import StreamError
 from processor.flow.snapshot import Snapshot, decode
+from processor.kafka.client import make_reader
 from processor.kafka.offsets import read_span
-from processor.kafka.state import describe_change, find_layout, make_reader, read_state
+from processor.kafka.state import describe_change, find_layout, read_state
 from processor.settings import KafkaSettings, TopicSettings
 
 

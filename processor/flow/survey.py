@@ -10,8 +10,8 @@ from processor.errors import StreamError
 from processor.flow.snapshot import Snapshot
 from processor.flow.state import Known, read_snapshot, read_spans
 from processor.kafka.admin import Admin, describe_absence, plan
-from processor.kafka.client import client_config
-from processor.kafka.state import Layouts, make_reader, read_state
+from processor.kafka.client import client_config, make_reader
+from processor.kafka.state import Layouts, read_state
 from processor.settings import ProcessorSettings, TopicSettings
 
 _TIMEOUT = 60.0

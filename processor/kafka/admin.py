@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from processor.errors import StreamError
-from processor.kafka.client import client_config
+from processor.kafka.client import LARGE_RECORD, client_config
 from processor.settings import KafkaSettings, TopicSettings
 
 _LOG = logging.getLogger(__name__)
@@ -28,8 +28,6 @@ _NO_COORDINATOR = frozenset(
         KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     }
 )
-#: Room for a whole snapshot of a partition, and for a dead letter of any size the bridge lets in.
-LARGE_RECORD = 16_777_216
 
 
 @dataclass(frozen=True, slots=True)

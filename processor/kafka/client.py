@@ -3,10 +3,14 @@
 import logging
 from typing import Any
 
+from confluent_kafka import Consumer
+
 from processor.settings import KafkaSettings
 
 #: librdkafka's own log goes here, not to stderr behind everyone's back.
 LOGGER = logging.getLogger("processor.kafka")
+#: Room for a whole snapshot of a partition, and for a dead letter of any size the bridge lets in.
+LARGE_RECORD = 16_777_216
 
 
 def client_config(kafka: KafkaSettings) -> dict[str, Any]:
@@ -30,3 +34,22 @@ def client_config(kafka: KafkaSettings) -> dict[str, Any]:
         }
         config |= {key: file for key, file in files.items() if file is not None}
     return config
+
+
+def make_reader(kafka: KafkaSettings) -> Consumer:
+    """A consumer outside any group, for large records.
+
+    Of its own, not Faust's: requests of Faust's consumer queue behind its own long fetch.
+    """
+    return Consumer(
+        client_config(kafka)
+        | {
+            "group.id": "unused: nothing is committed",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "earliest",
+            "fetch.message.max.bytes": LARGE_RECORD,
+            # An empty end of a partition need not be waited for.
+            "fetch.wait.max.ms": 10,
+        }
+    )

@@ -14,14 +14,13 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from processor.codec.identity import extend
 from processor.errors import StreamError
 from processor.kafka.admin import Admin, describe_absence
-from processor.kafka.client import client_config
+from processor.kafka.client import LARGE_RECORD, client_config, make_reader
 from processor.kafka.offsets import read_span
 from processor.kafka.producer import Outgoing
 from processor.model import CONTENT_TYPE, RECEIVED, REPLAY, TAIL
 from processor.settings import KafkaSettings, TopicSettings
 
 _TIMEOUT = 15.0
-_LARGEST = 16_777_216
 
 
 class Place(NamedTuple):
@@ -109,7 +108,7 @@ class DeadLetters:
             raise StreamError(describe_absence(self._topics.dead))
         # The embedded cluster finds no offsets by time.
         since = None if admin.embedded() else selection.since
-        consumer = self._consumer()
+        consumer = make_reader(self._kafka)
         try:
             spans = [self._span(consumer, number, since) for number in range(count)]
             for number, (first, end) in enumerate(spans):
@@ -127,7 +126,7 @@ class DeadLetters:
         Raises:
             StreamError: there is none (any more), or the topic cannot be read.
         """
-        consumer, place = self._consumer(), Place(partition, offset)
+        consumer, place = make_reader(self._kafka), Place(partition, offset)
         try:
             first, end = self._span(consumer, partition, None)
             if first <= place.offset < end:
@@ -262,19 +261,6 @@ class DeadLetters:
             first = found.offset if found.offset >= 0 else end
         return first, end
 
-    def _consumer(self) -> Consumer:
-        return Consumer(
-            client_config(self._kafka)
-            | {
-                "group.id": "unused: nothing is committed",
-                "enable.auto.commit": False,
-                "enable.partition.eof": True,
-                "auto.offset.reset": "earliest",
-                "fetch.message.max.bytes": _LARGEST,
-                "fetch.wait.max.ms": 10,
-            }
-        )
-
     def _producer(self) -> Producer:
         return Producer(
             client_config(self._kafka)
@@ -283,7 +269,7 @@ class DeadLetters:
                 "acks": "all",
                 "partitioner": "murmur2_random",
                 "message.timeout.ms": round(_TIMEOUT * 1000),
-                "message.max.bytes": _LARGEST,
+                "message.max.bytes": LARGE_RECORD,
             }
         )
 

@@ -9,9 +9,9 @@ from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[at
 from processor.errors import StreamError
 from processor.finding import Finding
 from processor.kafka.admin import Admin, Topic, plan
-from processor.kafka.client import client_config
+from processor.kafka.client import client_config, make_reader
 from processor.kafka.offsets import read_span
-from processor.kafka.state import find_layout, make_reader
+from processor.kafka.state import find_layout
 from processor.settings import ProcessorSettings
 
 _TIMEOUT = 15.0

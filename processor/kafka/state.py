@@ -12,14 +12,12 @@ from typing import cast
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from processor.errors import StreamError
-from processor.kafka.client import client_config
 from processor.kafka.offsets import read_span
-from processor.settings import KafkaSettings, TopicSettings
+from processor.settings import TopicSettings
 
 #: A partition's assets are in one shard; the key has the place for more.
 SHARD = 0
 _TIMEOUT = 60.0
-_LARGEST = 16_777_216
 _KEY = re.compile(rb"(\d+)\.0/(\d+)")
 
 Progress = Callable[[int, int], None]
@@ -30,25 +28,6 @@ Layouts = dict[int, bytes]
 def encode_key(partition: int, partitions: int) -> bytes:
     """The key of a partition's record: ``partition.shard/partitions``."""
     return f"{partition}.{SHARD}/{partitions}".encode()
-
-
-def make_reader(kafka: KafkaSettings) -> Consumer:
-    """A consumer outside any group, for large records.
-
-    Of its own, not Faust's: requests of Faust's consumer queue behind its own long fetch.
-    """
-    return Consumer(
-        client_config(kafka)
-        | {
-            "group.id": "unused: nothing is committed",
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "auto.offset.reset": "earliest",
-            "fetch.message.max.bytes": _LARGEST,
-            # An empty end of a partition need not be waited for.
-            "fetch.wait.max.ms": 10,
-        }
-    )
 
 
 def read_state(

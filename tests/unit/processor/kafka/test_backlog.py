@@ -6,7 +6,7 @@ import pytest
 from confluent_kafka import Producer
 
 from processor.kafka.backlog import Waiting, read_merged
-from processor.kafka.state import make_reader
+from processor.kafka.client import make_reader
 from processor.settings.model import KafkaSettings
 from tests.support.kafka import Kafka, start_embedded
 

@@ -105,7 +105,7 @@ def _pieces(tree: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _read(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
+        return file.read_text(encoding="utf-8-sig")  # some editors begin with a mark that TOML does not know
     except (OSError, UnicodeDecodeError) as error:
         found = error.strerror if isinstance(error, OSError) else "bytes that are not UTF-8"
         refused = ConfigurationError(

@@ -139,6 +139,12 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
         load_rules(tmp_path / "large.yaml")
 
 
+def test_a_byte_order_mark_changes_nothing(tmp_path: Path) -> None:
+    text = rules_text("{threshold: {above: 80}}")
+    (tmp_path / "r.yaml").write_text(text, encoding="utf-8-sig")
+    assert load_rules(tmp_path / "r.yaml") == parse_rules(text)
+
+
 def test_a_rule_selects_by_metric_and_by_patterns_of_assets() -> None:
     rule = parse_rules(rules_text("{stuck: {over: 1s}}", select="{metric: a, assets: ['press-*', x]}")).rules[
         0

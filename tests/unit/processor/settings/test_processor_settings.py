@@ -78,6 +78,15 @@ def test_a_variable_counts_before_the_file_and_is_named_when_wrong(tmp_path: Pat
         load(file, {"PROCESSOR_MQTT__PORT": "abc"})
 
 
+def test_a_byte_order_mark_that_an_editor_wrote_is_passed_over(tmp_path: Path) -> None:
+    file = tmp_path / "processor.toml"
+    file.write_text("[mqtt]\r\nport = 1999\r\n", encoding="utf-8-sig")
+    assert load(file, {}).mqtt.port == 1999
+    file.write_text('[mqtt]\nport = "x"\n', encoding="utf-8-sig")
+    with pytest.raises(SettingsRefused, match=r"processor\.toml:2: mqtt\.port: found 'x'"):
+        load(file, {})
+
+
 @pytest.mark.parametrize(
     ("variable", "said"),
     [

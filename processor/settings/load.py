@@ -3,7 +3,7 @@
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ _PATH = re.compile(r"(?s)^(.*?)(?: - at (?:`key` in )?`\$\.?(.*)`)?$")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
 _EXPECTED = re.compile(r"(?s)^Expected (.*?)(?:, got (.*))?$")
 _INDEX = re.compile(r"\[.*?\]$")
+#: Of a table with names of its own, such as `engine.formats`: one of its entries, or the name of one.
+_ENTRY = re.compile(r"(?s) - at (?:`key` in `.*`|`.*\[\.\.\.\]`)$")
 
 #: Settings that name a file: relative to the settings file.
 _FILES = {
@@ -197,17 +199,21 @@ def _explain(
     match = _PATH.match(message)
     said, path = (match[1], match[2] or "") if match else (message, "")
     unknown, expected = _UNKNOWN.match(said), _EXPECTED.match(said)
+    entry: str | None = None
     if unknown:
         key = f"{path}.{unknown[1]}".lstrip(".")
         found, wanted = "an unknown key", _known(path)
     else:
         key = _INDEX.sub("", path)
         found = _shown(tree, key)
+        table = _look_up(tree, key.split("."))
+        if _ENTRY.search(message) and isinstance(table, dict) and len(table) == 1:
+            (entry,) = table
         wanted = expected[1].replace("`", "") if expected else _choices(key, said)
     variable = from_environment.get(key)
     return ConfigurationError(
         file=variable or name,
-        line=None if variable else _line(text, key),
+        line=None if variable else _line(text, key, entry),
         key=key,
         found=found,
         expected=wanted,
@@ -235,9 +241,9 @@ def _choices(key: str, said: str) -> str:
     return said
 
 
-def _look_up(tree: Mapping[str, Any], key: str) -> object:
+def _look_up(tree: Mapping[str, Any], path: Sequence[str]) -> object:
     here: Any = tree
-    for part in key.split("."):
+    for part in path:
         if not isinstance(here, Mapping) or part not in here:
             return None
         here = here[part]
@@ -246,18 +252,19 @@ def _look_up(tree: Mapping[str, Any], key: str) -> object:
 
 def _shown(tree: Mapping[str, Any], key: str) -> str:
     """What was found, unless it is a secret."""
-    return "***" if key.endswith("password") else repr(_look_up(tree, key))
+    return "***" if key.endswith("password") else repr(_look_up(tree, key.split(".")))
 
 
-def _line(text: str, key: str) -> int | None:
-    """The line of a key: the end of the shortest prefix of lines that parses and contains it."""
+def _line(text: str, key: str, entry: str | None = None) -> int | None:
+    """The line of a key, or of an entry of it: the end of the shortest prefix of lines that has it."""
     lines = text.splitlines(keepends=True)
+    path = key.split(".") if entry is None else [*key.split("."), entry]
     for count in range(1, len(lines) + 1):
         try:
             tree = tomllib.loads("".join(lines[:count]))
         except tomllib.TOMLDecodeError:
             continue
-        if _look_up(tree, key) is not None:
+        if _look_up(tree, path) is not None:
             return count
     return None
 

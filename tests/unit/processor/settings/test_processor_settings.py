@@ -27,6 +27,10 @@ def written(directory: Path, text: str) -> Path:
         ("[mqtt]\nfilters = [\n  3,\n]\n", ":4: mqtt.filters: found [3], expected str"),
         ("[mqtt\n", ":1: (syntax): found Expected ']'"),
         ("mqtt = 3\n", ":1: mqtt: found 3, expected object"),
+        (
+            '[engine.formats]\n"assets/a/#" = "json"\n"assets/v1.2/#" = "json"\n',
+            ":3: engine.formats: found {'assets/v1.2/#': 'json'}, expected str matching",
+        ),
     ],
 )
 def test_a_wrong_setting_names_its_file_line_key_what_was_found_and_what_is_expected(
@@ -52,8 +56,8 @@ def test_every_mistake_is_named_at_once_each_with_its_place(tmp_path: Path) -> N
         ("", 3, "mqtt.hots"),
         ("", 4, "kafak"),
         ("", 8, "worker.run_size"),
-        ("", 9, "engine.formats"),
-        ("", 9, "engine.formats"),
+        ("", 10, "engine.formats"),
+        ("", 11, "engine.formats"),
     ]
     assert all(error.found and error.expected for error in caught.value.errors)
 

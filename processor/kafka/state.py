@@ -12,6 +12,7 @@ from typing import cast
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from processor.errors import StreamError
+from processor.kafka.client import LOGGER
 from processor.kafka.offsets import read_span
 from processor.settings import TopicSettings
 
@@ -81,6 +82,7 @@ def _read(
     done = dict.fromkeys(partitions, 0)
     progress(0, total)
     newest: dict[int, Layouts] = {number: {} for number in partitions}
+    strange: dict[int, dict[bytes, None]] = {number: {} for number in partitions}
     left = {number for number, (first, end) in spans.items() if first < end}
     deadline = time.monotonic() + _TIMEOUT
     consumer.assign([TopicPartition(topic, number, 0) for number in left])
@@ -92,7 +94,9 @@ def _read(
                 deadline = time.monotonic() + _TIMEOUT
                 # By offsets: compaction leaves holes, which count as read.
                 done[partition] = cast("int", message.offset()) + 1 - spans[partition][0]
-                _note(newest[partition], partition, message.key(), message.value())
+                key, value = message.key() or b"", message.value()
+                if not _note(newest[partition], partition, key, value):
+                    _note_strange(strange[partition], key, value)
             elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its published name
                 left.discard(partition)
             elif not error.retriable():
@@ -101,14 +105,43 @@ def _read(
         if time.monotonic() > deadline:
             raise StreamError(f"{topic} cannot be read: nothing for {_TIMEOUT:g} s")
     progress(total, total)
+    for number, keys in strange.items():
+        _judge_strange(f"{topic}[{number}]", keys, superseded=bool(newest[number]))
     return newest
 
 
-def _note(newest: Layouts, partition: int, key: bytes | None, value: bytes | None) -> None:
-    found = _KEY.fullmatch(key or b"")
+def _note(newest: Layouts, partition: int, key: bytes, value: bytes | None) -> bool:
+    """Whether the key is one of this partition."""
+    found = _KEY.fullmatch(key)
     if found is None or int(found[1]) != partition:
-        return
+        return False
     if value is None:
         newest.pop(int(found[2]), None)
     else:
         newest[int(found[2])] = value
+    return True
+
+
+def _note_strange(keys: dict[bytes, None], key: bytes, value: bytes | None) -> None:
+    if value is None:
+        keys.pop(key, None)
+    else:
+        keys[key] = None
+
+
+def _judge_strange(where: str, keys: Iterable[bytes], *, superseded: bool) -> None:
+    """Say what lies under keys that are not read; refuse to begin without it."""
+    for key in keys:
+        shown = repr(key.decode(errors="backslashreplace"))
+        if not superseded:
+            raise StreamError(
+                f"{where} holds a memory under the key {shown}, which this program does not read (its keys are "
+                f"partition.{SHARD}/partitions), and no other: run the build that wrote it, or write a tombstone "
+                "for that key to start the partition from its committed offset with an empty memory"
+            )
+        LOGGER.warning(
+            "%s: what lies under the key %s is passed over: the memory is under another; write a tombstone "
+            "for that key",
+            where,
+            shown,
+        )

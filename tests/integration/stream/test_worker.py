@@ -211,6 +211,32 @@ def test_what_cannot_be_judged_is_a_dead_letter_with_its_reason_its_origin_and_i
     assert program.metric("processor_worker_dead_letters_total") == len(bad)
 
 
+@pytest.mark.parametrize("kafka", ["embedded"], indirect=True)
+def test_a_memory_under_a_key_of_another_build_is_refused_unless_a_later_one_has_taken_its_place(
+    judged: Watch,
+) -> None:
+    settings, state = judged.settings(), judged.topic("state")
+    producer = Producer({"bootstrap.servers": judged.kafka.bootstrap, "log_level": 0})
+    producer.produce(state, b"memory", b"1.0", 1)
+    assert producer.flush(20) == 0
+    refused = judged.run("worker", "--config", settings, expect=1)
+    assert f"{state}[1] holds a memory under the key '1.0'" in refused
+    assert "write a tombstone for that key" in refused
+    assert "under the key '1.0'" in judged.run("topics", "check", "--config", settings, expect=1)
+    producer.produce(state, None, b"1.0", 1)
+    assert producer.flush(20) == 0
+    program = worker(judged)
+    feed = Feed(judged)
+    feed.telemetry(len(ASSETS))
+    until(all_committed(judged, feed.sent), 10, "saved")
+    assert program.end() == 0
+    producer.produce(state, b"memory", b"1.0", 1)
+    assert producer.flush(20) == 0
+    again = worker(judged)
+    assert f"{state}[1]: what lies under the key '1.0' is passed over" in again.said
+    assert again.end() == 0
+
+
 def test_an_asset_that_invents_metrics_and_floods_is_found_and_the_others_are_judged(judged: Watch) -> None:
     program = worker(judged, engine__series=8, worker__dead_letters=20)
     feed = Feed(judged)

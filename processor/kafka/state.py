@@ -135,9 +135,9 @@ def _judge_strange(where: str, keys: Iterable[bytes], *, superseded: bool) -> No
         shown = repr(key.decode(errors="backslashreplace"))
         if not superseded:
             raise StreamError(
-                f"{where} holds a memory under the key {shown}, which this program does not read (its keys are "
-                f"partition.{SHARD}/partitions), and no other: run the build that wrote it, or write a tombstone "
-                "for that key to start the partition from its committed offset with an empty memory"
+                f"{where} holds a memory under the key {shown}, which this program does not read (its keys "
+                f"are partition.{SHARD}/partitions), and no other: run the build that wrote it, or write a "
+                "tombstone for that key to start the partition from its committed offset with an empty memory"
             )
         LOGGER.warning(
             "%s: what lies under the key %s is passed over: the memory is under another; write a tombstone "

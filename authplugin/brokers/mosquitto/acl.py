@@ -1,7 +1,8 @@
 """The broker's ``acl_file``, written from the topic templates and the service accounts.
 
 Once a token holds, the plugin makes the asset id the client's user name, and Mosquitto's own
-patterns (``%u``) judge each message in C: 0.1 µs, where asking Python costs more than the message.
+patterns (``%u``) say what the shim's tables say: while both were found to agree, the shim answers for
+the topics of devices, in C, and the file for service accounts and whenever they might not.
 
 What Mosquitto 2.0's file cannot say, the plugin says: it has no word for retained messages (the
 plugin refuses them on all but single topics, such as ``status``), and it never refuses a SUBSCRIBE

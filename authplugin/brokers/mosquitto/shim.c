@@ -199,6 +199,7 @@ static struct {
 	bool started;
 	bool stopped;
 	bool shut;       /* nobody comes in: Python's tables and ours may differ */
+	bool agreed;     /* the broker's acl_file was found to say what the tables say */
 	bool reloading;  /* between RELOAD and the tick after it, when the broker asks about everyone again */
 	void *identifier;
 	PyObject *authenticate, *authorize, *challenge, *prove, *tick, *disconnect, *reload, *stop;
@@ -516,7 +517,7 @@ static int on_auth_continue(int event, void *event_data, void *userdata)
 	return ERR_AUTH_CONTINUE;
 }
 
-/* Whether a topic is where every device may be; the acl_file still has the last word. */
+/* Whether a topic is where every device may be. */
 static bool on_a_road(const struct road *roads, size_t count, const char *asset, const char *topic, bool retain)
 {
 	size_t length = strlen(asset);
@@ -545,10 +546,11 @@ static int on_acl_check(int event, void *event_data, void *userdata)
 	const char *username = mosquitto_client_username(e->client);
 	if(!username || !e->topic || is_pending(username)) return ERR_ACL_DENIED;
 	const struct tables *t = in_use;
-	/* Every message of a fleet ends here, so nothing that devices have no need of is asked before. */
-	if(e->access == ACL_WRITE && on_a_road(t->publish, t->publish_count, username, e->topic, e->retain)) return ERR_PLUGIN_DEFER;
-	if(e->access == ACL_READ && on_a_road(t->receive, t->receive_count, username, e->topic, false)) return ERR_PLUGIN_DEFER;
+	/* Every message of a fleet ends here: the acl_file would be asked what it was found to say already. */
+	bool allowed = (e->access == ACL_WRITE && on_a_road(t->publish, t->publish_count, username, e->topic, e->retain))
+		|| (e->access == ACL_READ && on_a_road(t->receive, t->receive_count, username, e->topic, false));
 	if(is_service(username)) return ERR_PLUGIN_DEFER;
+	if(allowed) return gate.agreed ? ERR_SUCCESS : ERR_PLUGIN_DEFER;
 
 	int gil = py.PyGILState_Ensure();
 	PyObject *arguments[] = {
@@ -653,6 +655,8 @@ static int on_reload(int event, void *event_data, void *userdata)
 	(void)userdata;
 
 	gate.reloading = true;
+	/* The broker has read its acl_file anew: until that is found to be right, it has the last word. */
+	gate.agreed = false;
 	int gil = py.PyGILState_Ensure();
 	/* (verdict, tables, effects): with ALLOW the tables are what Python decides by now, else the old ones stay. */
 	PyObject *answer = call(gate.reload, NULL, 0);
@@ -661,7 +665,10 @@ static int on_reload(int event, void *event_data, void *userdata)
 		gate.shut = true;
 	}else{
 		/* What was shut opens only with tables that are Python's own. */
-		if(number_at(answer, 0) == ALLOW) gate.shut = !take_tables(py.PyTuple_GetItem(answer, 1));
+		if(number_at(answer, 0) == ALLOW){
+			gate.agreed = take_tables(py.PyTuple_GetItem(answer, 1));
+			gate.shut = !gate.agreed;
+		}
 		py.PyErr_Clear();
 		if(gate.shut) mosquitto_log_printf(LOG_ERR, "authplugin: nobody comes in until the configuration is read anew, and fits in here");
 		perform_all(py.PyTuple_GetItem(answer, 2), NULL);
@@ -758,6 +765,7 @@ static bool keep(PyObject *answer)
 	PyObject *plugin = py.PyTuple_GetItem(answer, 1);
 
 	if(!take_tables(py.PyTuple_GetItem(answer, 2))) return false;
+	gate.agreed = true;
 	gate.authenticate = py.PyObject_GetAttrString(plugin, "authenticate");
 	gate.authorize = py.PyObject_GetAttrString(plugin, "authorize");
 	gate.challenge = py.PyObject_GetAttrString(plugin, "challenge");

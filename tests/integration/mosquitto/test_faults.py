@@ -240,6 +240,24 @@ def test_a_check_at_sighup_that_fails_itself_shuts_the_gate(files: Files, mint: 
         assert "secret" not in broker.log
 
 
+def test_after_a_reload_that_was_not_found_to_be_right_the_acl_file_has_the_last_word(
+    files: Files, mint: TokenMint
+) -> None:
+    code = """
+    plugin.Plugin.reload = lambda self: (0, None, ())
+    """
+    unsure = Sabotaged(files, mint, code)
+    acl = files.folder / "acl"
+    with running(unsure.broker) as broker, connect_until_ready(unsure.broker, SHORT, mint.mint()) as client:
+        assert client.publish(f"assets/{ASSET}/telemetry") == 0
+        acl.write_text(acl.read_text().replace("pattern write assets/%u/telemetry/#\n", ""))
+        before = len(broker.log)
+        broker.reload()
+        broker.wait_for("Reloading config", after=before)
+        assert client.publish(f"assets/{ASSET}/telemetry") == 0x87
+        assert client.publish(f"assets/{ASSET}/status") == 0
+
+
 def test_a_fault_of_the_gate_is_counted_and_says_where_without_saying_what(
     files: Files, mint: TokenMint
 ) -> None:

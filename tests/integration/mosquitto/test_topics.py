@@ -174,6 +174,7 @@ def test_a_service_account_cannot_pose_as_an_asset_of_its_own_name(gated: Gated)
     with gated.service() as bridge, gated.service("bridge-2") as other:
         bridge.subscribe("assets/#", "assetgate/heartbeat")
         assert other.publish("assets/bridge/telemetry") == 0x87
+        assert other.publish("assets/bridge-2/telemetry") == 0x87
         assert other.publish(f"assets/{ASSET}/telemetry") == 0x87
         assert other.publish("assetgate/heartbeat", b"beat") == 0
         fresh = next(message for message in iter(lambda: bridge.messages(1)[0], None) if not message.retain)

@@ -257,7 +257,8 @@ class WorkerMetrics:
         self.rules_good.set(1)
         self.rules_outdated = Gauge(
             "processor_worker_rules_outdated",
-            "1 for a partition whose memory knows newer rules than the worker's file: those judge.",
+            "1 for a partition that does not take the rules of the worker's file and judges by others: the "
+            "log says why. Rules that are taken and wait for their `effective` time do not count.",
             ["partition"],
             registry=r,
         )

@@ -267,10 +267,11 @@ class Engine:
         """The rule set that comes to be in force last."""
         return self.schedule.newest
 
-    def plan(self, rules: RuleSet) -> tuple[Schedule, str]:
-        """The schedule with a file's rules, and why they are not taken, "" when they are."""
+    def plan(self, rules: RuleSet, *, begun: int = 0) -> tuple[Schedule, str]:
+        """The schedule with a file's rules, and why not, "" when they are taken; `begun` as in `load`."""
         newest = self.index.assets["newest"][: len(self.index.keys)].max(initial=0)
-        return self.schedule.adopt(rules, *snapshot.reach(int(newest), self.clock.at))
+        reached, now = snapshot.reach(int(newest), self.clock.at)
+        return self.schedule.adopt(rules, max(reached, begun), now)
 
     @property
     def remaining(self) -> Schedule:

@@ -185,23 +185,39 @@ class Judge:
         async with self._lock:
             self._rules = rules
             for number, state in self._partitions.items():
-                schedule, _ = state.engine.plan(rules)
-                if schedule is not state.engine.schedule:
-                    state.engine = await asyncio.to_thread(state.engine.under, schedule)
-                    state.dirty_since = asyncio.get_running_loop().time()
-                    await self._save(number, state)
-                    self._consumer().mark_safe({number: state.saved})
-                self._tell_rules(number, state.engine)
+                await self._take_rules(number, state)
 
-    def _tell_rules(self, number: int, engine: Engine) -> None:
+    async def take_due(self) -> None:
+        """Take the file's rules where there was no room for them and one rule set has been forgotten."""
+        for number in list(self._partitions):
+            state = self._partitions.get(number)
+            if state is not None and state.crowded is not None and state.crowded is not state.engine.schedule:
+                async with self._lock:
+                    if self._partitions.get(number) is state:
+                        await self._take_rules(number, state)
+
+    async def _take_rules(self, number: int, state: Partition) -> None:
+        schedule, _ = state.engine.plan(self._rules, begun=state.begun)
+        if schedule is not state.engine.schedule:
+            state.engine = await asyncio.to_thread(state.engine.under, schedule)
+            state.dirty_since = asyncio.get_running_loop().time()
+            await self._save(number, state)
+            self._consumer().mark_safe({number: state.saved})
+        self._tell_rules(number, state)
+
+    def _tell_rules(self, number: int, state: Partition) -> None:
         """Say by which rules a partition is judged, and why if it is not by those of the file."""
-        start, rules = engine.schedule.eras[-1]
+        schedule = state.engine.schedule
+        start, rules = schedule.eras[-1]
+        state.crowded = None
         if rules.hash == self._rules.hash:
             since = f"event time {write_time(start)}" if start > 0 else "the beginning"
             text = f"partition {number}: rules {rules.hash} from {since}"
             _LOG.info(text)
             return
-        _, why = engine.plan(self._rules)
+        _, why = state.engine.plan(self._rules, begun=state.begun)
+        if schedule.full:
+            state.crowded = schedule
         text = (
             f"partition {number}: rules {rules.hash}, in force from {write_time(max(start, 0))}, stay: "
             f"the file ({self._rules.hash}) {why}"
@@ -236,7 +252,7 @@ class Judge:
         """A partition's memory, and where to start: the snapshot's offset, not the committed one."""
         topic = self._settings.topics.telemetry
         snapshot = known.snapshot
-        start = known.start(committed)
+        start, begun = known.start(committed), 0
         if snapshot is None:
             engine = Engine(self._rules, partition=number, limits=self._settings.engine)
             if committed is not None:
@@ -260,9 +276,9 @@ class Judge:
         elif start < known.first:
             await self._report_lost(number, start, known.first)
             start = known.first
-        self._tell_rules(number, engine)
         excess = Excess(series=self._settings.engine.series, dead_letters=self._settings.worker.dead_letters)
-        loaded = Partition(engine, excess, position=start, saved=start)
+        loaded = Partition(engine, excess, position=start, saved=start, begun=begun)
+        self._tell_rules(number, loaded)
         if snapshot is not None and snapshot.rules != engine.schedule.name:
             # From when the new rules are in force is saved, whether or not there is anything to judge.
             loaded.dirty_since = asyncio.get_running_loop().time()

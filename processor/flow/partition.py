@@ -12,6 +12,7 @@ from enum import Enum, auto
 from processor.cases.excess import Excess
 from processor.engine.partition import Engine
 from processor.model import Record
+from processor.rules.schedule import Schedule
 
 
 class Verdict(Enum):
@@ -35,6 +36,8 @@ class Partition:
         saved: everything below is covered by an acknowledged snapshot.
         dirty_since: when the first record after `saved` was judged; None when there is none.
         newest: time of receipt of the newest judged record, milliseconds since the epoch.
+        begun: see `Engine.load`.
+        crowded: the schedule that had no room for the rules of the file; None when they are not waiting.
     """
 
     engine: Engine
@@ -44,6 +47,8 @@ class Partition:
     dirty_since: float | None = None
     uncommitted_since: float | None = None
     newest: int = 0
+    begun: int = 0
+    crowded: Schedule | None = None
     _skipped_to: int | None = field(default=None)
 
     def admit(self, run: Sequence[Record]) -> tuple[Verdict, Sequence[Record]]:

@@ -151,6 +151,7 @@ async def _save(judge: Judge) -> None:
     while True:
         await asyncio.sleep(_TICK)
         await judge.save_due()
+        await judge.take_due()
 
 
 async def _measure(judge: Judge) -> None:

@@ -9,8 +9,10 @@ the older set can be forgotten without changing anything.
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import NamedTuple, Self
 
+from processor.codec.instant import LATEST
 from processor.detect.detector import Detector, Target
 from processor.rules.ruleset import Rule, RuleSet
 
@@ -94,6 +96,11 @@ class Schedule:
         return self.eras[-1].rules
 
     @property
+    def full(self) -> bool:
+        """Whether there is no room for another set until the oldest is forgotten."""
+        return len(self.eras) == MOST
+
+    @property
     def name(self) -> str:
         """Names the rule sets; where there are several, also from when each is in force."""
         if not self.starts:
@@ -139,8 +146,8 @@ class Schedule:
                 return self, f"is effective no later: {_LATER}"
         if len(begun) == MOST:
             return self, (
-                f"is one more than {MOST} sets within an hour of the partition's clock: have the file read "
-                "again an hour from now, with SIGHUP"
+                f"is one more than {MOST} sets within an hour: it is taken by itself once the partition's "
+                f"clock, which heartbeats move, has come to {_write_time(begun[1].start + GRACE)}"
             )
         return Schedule((*begun, Era(start, rules))), ""
 
@@ -165,6 +172,10 @@ class Schedule:
             for era, rule in zip(self.eras, term.rules, strict=True)
             if rule is not None
         }
+
+
+def _write_time(milliseconds: int) -> str:
+    return datetime.fromtimestamp(min(milliseconds, LATEST) / 1000, UTC).isoformat(timespec="seconds")
 
 
 def _make_terms(eras: Sequence[Era]) -> tuple[Term, ...]:

@@ -8,8 +8,10 @@ import pytest
 from confluent_kafka import Producer
 
 from processor.cases.event import write_time
+from processor.rules.schedule import GRACE
 from tests.integration.stream.test_worker import cases, told
 from tests.support.kafka import until
+from tests.support.telemetry import beat
 from tests.support.watch import Program, Watch
 
 pytestmark = pytest.mark.timeout(90)
@@ -46,6 +48,16 @@ def feed(watch: Watch, seconds: range, temperature: float) -> None:
     assert producer.flush(20) == 0
 
 
+def heartbeats(watch: Watch, t: int) -> None:
+    """Two a second apart in each partition, as a bridge writes them."""
+    producer = Producer({"bootstrap.servers": watch.kafka.bootstrap, "log_level": 0})
+    for at in (t, t + 1000):
+        for partition in range(watch.partitions):
+            one = beat(at)
+            producer.produce(watch.topic("telemetry"), one.value, None, partition, headers=[*one.headers])
+    assert producer.flush(20) == 0
+
+
 def turns(kind: str, second: int) -> set[tuple[str, str, int]]:
     return {(asset, kind, START + second * 1000) for asset in ASSETS}
 
@@ -71,6 +83,7 @@ def test_a_running_worker_swaps_its_rules_at_the_stated_time_and_a_killed_one_go
     write(watch, 60, effective=SWAP)
     until(lambda: worker.metric("processor_worker_rule_sets") == 2 * watch.partitions, 20, "two rule sets")
     assert worker.metric("processor_worker_rules_read_total") == 1
+    assert worker.metric("processor_worker_rules_outdated") == 0, "rules that wait are not outdated"
     feed(watch, range(58, 59), 70)
     until(lambda: judged(worker) == 2 * len(ASSETS), 20, "the samples before the swap")
     assert told(cases(watch)) == set()
@@ -120,6 +133,50 @@ def test_a_worker_with_an_older_file_judges_by_the_rules_that_have_begun_and_say
     wait_for(watch, turns("opened", 61))
     until(lambda: worker.metric("processor_worker_rules_outdated") >= 1, 20, "the warning")
     assert "states no effective time" in worker.said
+    assert worker.end() == 0
+
+
+@pytest.mark.parametrize("kafka", ["embedded"], indirect=True)
+def test_a_plan_that_is_taken_back_too_late_for_a_killed_worker_stays_and_the_log_says_why(
+    watch: Watch,
+) -> None:
+    write(watch, 80)
+    settings = watch.settings()
+    watch.run("topics", "create", "--config", settings)
+    worker = watch.start("worker", "--config", settings)
+    write(watch, 60, effective=SWAP)
+    until(lambda: worker.metric("processor_worker_rule_sets") == 2 * watch.partitions, 20, "two rule sets")
+    worker.end(signal.SIGKILL)
+    write(watch, 80)
+    worker = watch.start("worker", "--config", settings)
+    until(lambda: worker.metric("processor_worker_rules_outdated") == watch.partitions, 20, "the warning")
+    # Asked to look again, it does not take back either what the killed one may have told by.
+    worker.process.send_signal(signal.SIGHUP)
+    until(lambda: worker.metric("processor_worker_rules_read_total") == 1, 20, "the file once more")
+    until(lambda: worker.said.count("states no effective time") == 2 * watch.partitions, 20, "why, again")
+    assert worker.end() == 0
+
+
+@pytest.mark.parametrize("kafka", ["embedded"], indirect=True)
+def test_a_ninth_rule_set_waits_for_room_and_is_taken_by_itself(watch: Watch) -> None:
+    write(watch, 80)
+    settings = watch.settings()
+    watch.run("topics", "create", "--config", settings)
+    worker = watch.start("worker", "--config", settings)
+    for number in range(1, 9):
+        # Each set begins at once, and has begun when a sample is newer.
+        feed(watch, range(number, number + 1), 10)
+        until(lambda: judged(worker) == number * len(ASSETS), 20, "the samples")  # noqa: B023 - polled at once
+        write(watch, 80 - number)
+        worker.process.send_signal(signal.SIGHUP)
+        until(lambda: worker.metric("processor_worker_rules_read_total") == number, 20, "read")  # noqa: B023 - as above
+    until(lambda: worker.metric("processor_worker_rules_outdated") == watch.partitions, 20, "no room")
+    assert worker.metric("processor_worker_rule_sets") == 8 * watch.partitions
+    assert "is one more than 8 sets within an hour: it is taken by itself once" in worker.said
+    heartbeats(watch, START + GRACE + 1)
+    until(lambda: worker.metric("processor_worker_rules_outdated") == 0, 20, "room")
+    feed(watch, range(8000, 8001), 73)
+    wait_for(watch, turns("opened", 8000))
     assert worker.end() == 0
 
 

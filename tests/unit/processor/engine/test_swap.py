@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from processor.cases.event import write_time
 from processor.engine import Engine, Limits
 from processor.model import CaseEvent
 from processor.rules import parse_rules
@@ -328,6 +329,10 @@ def test_more_sets_than_a_row_has_bits_for_are_refused() -> None:
         assert not why
     same, why = schedule.adopt(effective(hot(9), at(200)), at(100), at(100))
     assert same is schedule
+    assert schedule.full
     assert "one more than 8 sets" in why
-    assert "SIGHUP" in why
+    # When the first of them is forgotten: an hour after the second began.
+    assert write_time(at(1) + GRACE)[:19] in why
+    room = schedule.since(at(1))
+    assert room.adopt(effective(hot(9), at(200)), at(100), at(100))[1] == ""
     assert GRACE == HOUR * SECOND

@@ -20,6 +20,7 @@ from authplugin.clock import Clock
 from authplugin.clones import Finding
 from authplugin.errors import Reason
 from authplugin.model import Action, Allow, Connect, Decision, Deny, Grant, Possession
+from authplugin.observer import Observer
 from authplugin.sessions import Session
 
 BATCH = 50
@@ -98,8 +99,8 @@ class _LetIn(msgspec.Struct, frozen=True, gc=False):
     us: int
 
 
-class Audit:
-    """An `authplugin.observer.Observer` that writes JSON lines to a file.
+class Audit(Observer):
+    """Writes JSON lines to a file.
 
     Args:
         file: what the lines are appended to.
@@ -208,15 +209,6 @@ class Audit:
                 topic=topic[:_SHOWN],
             )
         )
-
-    def failed(self, error: Exception) -> None:
-        """Nothing to add: the decision that follows says ``internal``."""
-
-    def session_opened(self, session: Session) -> None:
-        """Nothing to add: the decision before it is written."""
-
-    def session_expiring(self, session: Session) -> None:
-        """Nothing to add: its end will be written."""
 
     def session_ended(self, session: Session, reason: Reason | None) -> None:
         """Note a session that the gate ended."""

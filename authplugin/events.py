@@ -17,7 +17,8 @@ from authplugin.authevent import CloudEvent, Spelling, Stranger, Verified, descr
 from authplugin.clock import Clock
 from authplugin.clones import Finding
 from authplugin.errors import Reason
-from authplugin.model import Action, Allow, Connect, Decision, Grant
+from authplugin.model import Allow, Connect, Decision, Grant
+from authplugin.observer import Observer
 from authplugin.sessions import Session
 
 TOPIC = "assetgate/auth/"
@@ -67,8 +68,8 @@ class _Told:
         self.untold = 0
 
 
-class Events:
-    """An `authplugin.observer.Observer` that makes events; for the door's thread.
+class Events(Observer):
+    """Makes events; for the door's thread.
 
     Attributes:
         dropped: events lost because too many waited.
@@ -123,12 +124,6 @@ class Events:
         # Lone surrogates, which a door may hand on, are no JSON.
         client_id = connect.client_id[:_SHOWN].encode("utf-8", "replace").decode()
         self._wait("denied", decision.grant, None, client_id, reason)
-
-    def authorized(self, grant: Grant, action: Action, topic: str, decision: Decision) -> None:
-        """Nothing: refused topics are many, and in log, audit and metrics."""
-
-    def failed(self, error: Exception) -> None:
-        """Nothing: the refusal that follows says ``internal``."""
 
     def session_opened(self, session: Session) -> None:
         """Tell of a session."""

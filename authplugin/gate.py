@@ -33,7 +33,7 @@ from authplugin.model import (
     GrantRefused,
     Possession,
 )
-from authplugin.observer import Observer
+from authplugin.observer import Observer, hearing
 from authplugin.policy import Policy
 from authplugin.presence import Presence
 from authplugin.proof import Challenge, ask, check_answer, read_certificate
@@ -89,7 +89,7 @@ class Gate:
         self._observers = tuple(observer for observer in (metrics, audit, events) if observer is not None)
         # Events tell of sessions, not of connects that were let in.
         self._hear_allowed = tuple([o.authenticated for o in (metrics, audit) if o is not None])
-        self._hear_refused = tuple([observer.authenticated for observer in self._observers])
+        self._hear_refused = hearing(self._observers, "authenticated")
         self._throttle = Throttle(clock=clock) if throttle is None else throttle
         self._standing = Standing(Clones(clock=clock) if clones is None else clones)
         self._quarantined = self._standing.clones.until

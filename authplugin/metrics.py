@@ -19,11 +19,12 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from authplugin.clones import Clones, Finding
+from authplugin.clones import Clones
 from authplugin.errors import Reason
 from authplugin.events import Events
 from authplugin.keys.cache import KeyCache
 from authplugin.model import Action, Allow, Connect, Decision, Grant
+from authplugin.observer import Observer
 from authplugin.sessions import Session, Sessions
 from authplugin.tally import BUCKETS, Tally
 from authplugin.throttle import Throttle
@@ -34,8 +35,8 @@ MAX_CONNECTIONS = 8
 """Most connections that are answered at once; each holds a thread and a descriptor of the broker's."""
 
 
-class Metrics:
-    """Counts decisions; an `authplugin.observer.Observer`.
+class Metrics(Observer):
+    """Counts decisions; what is counted elsewhere is read there.
 
     Args:
         registry: where the series are, by default one of its own.
@@ -66,19 +67,10 @@ class Metrics:
         """Count a fault of the gate."""
         self._tally.faults += 1
 
-    def session_opened(self, session: Session) -> None:
-        """Nothing to add: live sessions are counted where they are kept."""
-
-    def session_expiring(self, session: Session) -> None:
-        """Nothing to add: its end will be counted."""
-
     def session_ended(self, _session: Session, reason: Reason | None) -> None:
         """Count a session that the gate ended."""
         if reason is not None:
             self._tally.ended[reason] += 1
-
-    def clone_found(self, finding: Finding) -> None:
-        """Nothing to add: findings are counted where they are made."""
 
     def reloaded(self, *, good: bool) -> None:
         """Count a configuration read anew: put in force, or refused while the old one stays."""

@@ -1,7 +1,6 @@
 """Who hears what the gate does: metrics, audit, auth events."""
 
 from collections.abc import Callable
-from typing import Protocol
 
 from authplugin.clones import Finding
 from authplugin.errors import Reason
@@ -9,8 +8,8 @@ from authplugin.model import Action, Connect, Decision, Grant
 from authplugin.sessions import Session
 
 
-class Observer(Protocol):
-    """Sees every decision and every session. Must not raise and must not wait."""
+class Observer:
+    """Hears of every decision and every session what it overrides. Must not raise and must not wait."""
 
     def authenticated(self, connect: Connect, decision: Decision, seconds: float) -> None:
         """A connect was decided in ``seconds``."""
@@ -32,6 +31,15 @@ class Observer(Protocol):
 
     def clone_found(self, finding: Finding) -> None:
         """One identity was seen from two places."""
+
+
+def hearing(observers: tuple[Observer, ...], what: str) -> tuple[Callable[..., None], ...]:
+    """The methods of that name of those who override it: calling the others would only cost time."""
+    return tuple(
+        getattr(observer, what)
+        for observer in observers
+        if getattr(type(observer), what) is not getattr(Observer, what)
+    )
 
 
 def report(observers: tuple[Observer, ...], tell: Callable[[Observer], None]) -> None:

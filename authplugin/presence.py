@@ -10,7 +10,7 @@ from collections.abc import Callable
 from authplugin.clones import Clones, Finding
 from authplugin.errors import Reason
 from authplugin.model import Grant, Possession
-from authplugin.observer import Observer, report
+from authplugin.observer import Observer, hearing, report
 from authplugin.revocation import Revocations
 from authplugin.sessions import Kick, Session, Sessions
 from authplugin.throttle import Throttle
@@ -33,8 +33,8 @@ class Presence:
         self._clones = clones
         self._throttle = throttle
         self._observers = observers
-        self._tell_opened = tuple(observer.session_opened for observer in observers)
-        self._tell_ended = tuple(observer.session_ended for observer in observers)
+        self._tell_opened = hearing(observers, "session_opened")
+        self._tell_ended = hearing(observers, "session_ended")
         self._posted: deque[Callable[[], None]] = deque()
 
     def post(self, work: Callable[[], None]) -> None:

@@ -11,6 +11,7 @@ from authplugin.gate import Gate
 from authplugin.keys.cache import KeyCache
 from authplugin.keys.snapshot import take_snapshot
 from authplugin.model import Action, Allow, Connect, Decision, Deny, Grant
+from authplugin.observer import Observer
 from authplugin.sessions import Session, Sessions
 from authplugin.settings import parse
 from authplugin.testing import FakeClock, TokenMint
@@ -35,7 +36,7 @@ subscribe = ["assets/#"]
 """
 
 
-class Witness:
+class Witness(Observer):
     """An observer that remembers."""
 
     def __init__(self) -> None:

@@ -7,6 +7,7 @@ from authplugin.clones import Finding
 from authplugin.errors import Reason
 from authplugin.explanation import ON_DEMAND, ROWS
 from authplugin.model import Action, Allow, Connect, Decision, Deny, Grant
+from authplugin.observer import Observer
 from authplugin.sessions import Session
 from authplugin.settings import parse
 from authplugin.testing import TokenMint
@@ -313,7 +314,7 @@ def test_a_fault_below_denies_is_counted_and_shows_no_token(bench: Bench) -> Non
 
 
 def test_an_observer_that_fails_changes_no_decision(bench: Bench) -> None:
-    class Broken:
+    class Broken(Observer):
         def authenticated(self, _connect: Connect, _decision: Decision, _seconds: float) -> None:
             raise OSError
 

@@ -1,6 +1,6 @@
 """All episodes of a partition: turns of conditions in, events out; exactly one `opened` per episode."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from processor.cases.episode import Episode, Phase, Timing, Turn, cut, fall, rise, settle
@@ -17,6 +17,13 @@ class Condition(NamedTuple):
 
     series: int
     rule: int
+
+
+def merge(groups: Iterable[Sequence[CaseEvent]]) -> list[CaseEvent]:
+    """Events of several conditions by time and rule id: what began to wait first, a restart forgets."""
+    each = [group for group in groups if group]
+    each.sort(key=lambda group: (group[0].time, group[0].rule))
+    return [event for group in each for event in group]
 
 
 class Casebook:
@@ -83,7 +90,7 @@ class Casebook:
             moved: where the partition's clock has just moved to; None when it has not.
             newest: event time of a series' last judged sample.
         """
-        events: list[CaseEvent] = []
+        groups: list[list[CaseEvent]] = []
         for condition in list(self._waiting):
             episode = self.episodes[condition]
             timing = self._timing(condition, episode.since)
@@ -93,8 +100,8 @@ class Casebook:
                 continue  # its end comes first, and tells
             after, turns = settle(episode, timing, newest=newest(condition.series), moved=moved)
             if turns:
-                events += self._note(condition, after, turns)
-        return events
+                groups.append(self._note(condition, after, turns))
+        return merge(groups)
 
     def restore(self, condition: Condition, episode: Episode) -> None:
         """Take over an episode of an earlier life."""

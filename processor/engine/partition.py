@@ -21,7 +21,7 @@ import msgspec
 import numpy as np
 from msgspec.structs import astuple
 
-from processor.cases.casebook import Casebook, Condition
+from processor.cases.casebook import Casebook, Condition, merge
 from processor.cases.finding import Evidence, Finding, make_finding
 from processor.codec.formats import Codec
 from processor.codec.instant import LATEST
@@ -375,10 +375,11 @@ class Engine:
             self._held += int(self._tally[order.HELD]) - before
         self._settle(now)
         nothing = np.empty(0, order.JUDGED)
-        era = self.schedule.era(self.clock.at)
-        for bank in self.index.banks:
-            for change in bank.tick(now, self.clock.gap, self.index.series_count, era):
-                self._turn(change, nothing)
+        gap, count, era = self.clock.gap, self.index.series_count, self.schedule.era(self.clock.at)
+        changes = [change for bank in self.index.banks for change in bank.tick(now, gap, count, era)]
+        ranks = self.schedule.ranks
+        for change in sorted(changes, key=lambda change: (change.series, ranks[change.rule])):
+            self._turn(change, nothing)
 
     def _flush(self) -> None:
         """Order and judge the run so far."""
@@ -427,7 +428,8 @@ class Engine:
         else:
             spans = {layout: layout.span(series) for layout in self.index.layouts}
             changes = [change for bank in banks for change in bank.sweep(series, t, v, spans[bank.layout])]
-        changes.sort(key=lambda change: (change.sample, change.rule))
+        ranks = self.schedule.ranks
+        changes.sort(key=lambda change: (change.sample, ranks[change.rule]))
         for change in changes:
             self._turn(change, judged)
         if self.casebook.ends:
@@ -449,18 +451,20 @@ class Engine:
 
     def _cut_at(self, crossing: Array) -> None:
         """End what ended with an older rule set, of series that have now crossed into a newer one."""
-        ends = self.casebook.ends
+        ends, ranks = self.casebook.ends, self.schedule.ranks
         for series, t, previous in crossing[["series", "t", "previous"]].tolist():
-            for condition in [each for each in ends if each.series == series and ends[each] <= t]:
+            over = [each for each in ends if each.series == series and ends[each] <= t]
+            for condition in sorted(over, key=lambda each: ranks[each.rule]):
                 self._events += self.casebook.cut(condition, previous=previous)
 
     def _cut(self) -> None:
         """The same of series that have sent nothing newer, once the clock has proven that it is time."""
-        ends = self.casebook.ends
+        ends, told = self.casebook.ends, []
         for condition, end in list(ends.items()):
             t = int(self.index.series["t"][condition.series])
             if max(t, self.clock.at - GRACE) >= end:
-                self._events += self.casebook.cut(condition, previous=t)
+                told.append(self.casebook.cut(condition, previous=t))
+        self._events += merge(told)
 
     def _turn(self, change: Change, judged: Array) -> None:
         """A condition came true or ended: tell the casebook."""

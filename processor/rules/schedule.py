@@ -73,14 +73,22 @@ class Term:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Eras in order; `starts` are those of all but the first, which reaches back for ever."""
+    """Eras in order; `starts` are those of all but the first, which reaches back for ever.
+
+    Events of one sample are told by `ranks`, the place of each term by its rule's id: numbers of terms change
+    when a set is forgotten, and the order of a file from set to set.
+    """
 
     eras: tuple[Era, ...]
     terms: tuple[Term, ...] = field(init=False, repr=False, compare=False)
+    ranks: tuple[int, ...] = field(init=False, repr=False, compare=False)
     starts: tuple[int, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "terms", _make_terms(self.eras))
+        by_id = sorted(range(len(self.terms)), key=lambda term: self.terms[term].nearest[0].id)
+        places = {term: place for place, term in enumerate(by_id)}
+        object.__setattr__(self, "ranks", tuple(places[term] for term in range(len(self.terms))))
         object.__setattr__(self, "starts", tuple(era.start for era in self.eras[1:]))
 
     @classmethod

@@ -219,7 +219,7 @@ def test_how_long_a_condition_must_hold_is_said_by_the_set_in_which_it_began() -
     engine = swap(hot(80, "for: 5s"), hot(80, "for: 1s"))
     records = [sent("a", at(t), temperature=85) for t in (10, 13, 15)]
     records += [sent("b", at(t), temperature=85) for t in (12, 13)]
-    assert told(engine.advance(records).events) == [("a", "opened", 15), ("b", "opened", 13)]
+    assert told(engine.advance(records).events) == [("b", "opened", 13), ("a", "opened", 15)]
 
 
 def test_a_quiet_asset_is_in_the_new_set_an_hour_after_it_by_the_partitions_clock() -> None:

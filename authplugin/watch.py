@@ -56,9 +56,11 @@ class WatchedFile(Generic[T]):
         count: how many entries a result has.
         limit: most bytes that are read.
         quiet: whether its owner says what was read.
+        retry_s: seconds after which a file that was refused is read again though it is the same: what it
+            names may have come since. None for never.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all there is to say of a file, by name
         self,
         path: Path,
         key: str,
@@ -69,9 +71,11 @@ class WatchedFile(Generic[T]):
         count: Callable[[T], int],
         limit: int,
         quiet: bool = False,
+        retry_s: float | None = None,
     ) -> None:
         self.name = name
         self.quiet = quiet
+        self.refused = ""
         self.path = path
         self.good = False
         self.read_at = 0.0
@@ -81,11 +85,17 @@ class WatchedFile(Generic[T]):
         self._adopt = adopt
         self._count = count
         self._limit = limit
+        self._retry_s = retry_s
+        self._tried = 0.0
         self._seen: tuple[int, ...] | None = None
 
     def changed(self) -> bool:
         """Whether the file is another one than when it was last looked at."""
         return self._look() != self._seen
+
+    def worth_a_try(self, now: float) -> bool:
+        """Whether it was refused long enough ago, in monotonic seconds, to be read again as it is."""
+        return bool(self.refused) and self._retry_s is not None and now - self._tried >= self._retry_s
 
     def load(self, now: float) -> Callable[[], None]:
         """Read the file; what is returned puts it in force.
@@ -98,6 +108,7 @@ class WatchedFile(Generic[T]):
                 what was in force before still is.
         """
         self._seen = self._look()
+        self._tried = now
         self.good = False
         try:
             text, status = read_regular(self.path, limit=self._limit)
@@ -174,9 +185,11 @@ class Watch:
     def step(self) -> None:
         """Look once, and read what changed; for any thread."""
         with self._lock:
+            now = self._clock.monotonic()
             for file in self._files:
-                if file.changed():
-                    self._reload(file)
+                changed = file.changed()
+                if changed or file.worth_a_try(now):
+                    self._reload(file, now, changed=changed)
 
     def states(self) -> list[WatchState]:
         """What is known of each file."""
@@ -195,16 +208,20 @@ class Watch:
         if self._thread is not None:
             self._thread.join(timeout)
 
-    def _reload(self, file: WatchedFile[Any]) -> None:
+    def _reload(self, file: WatchedFile[Any], now: float, *, changed: bool) -> None:
+        # What was said of a file is not said again at every further try.
+        said, file.refused = "" if changed else file.refused, ""
         try:
-            self._post(functools.partial(self._put_in_force, file.load(self._clock.monotonic())))
-        except ConfigurationErrors as errors:
-            for error in errors.errors:
-                _LOG.error("%s; the one before stays in force", error)
+            self._post(functools.partial(self._put_in_force, file.load(now)))
         except ConfigurationError as error:
-            _LOG.error("%s; the one before stays in force", error)
+            file.refused = str(error)
+            if file.refused != said:
+                for one in error.errors if isinstance(error, ConfigurationErrors) else (error,):
+                    _LOG.error("%s; the one before stays in force", one)
         except Exception as error:  # noqa: BLE001 - a thread that dies would let revocations go unread
-            _LOG.error("%s was not read: %s", file.path, type(error).__name__)
+            file.refused = type(error).__name__
+            if file.refused != said:
+                _LOG.error("%s was not read: %s", file.path, file.refused)
         else:
             if file.quiet:
                 return

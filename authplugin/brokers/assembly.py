@@ -141,6 +141,15 @@ class Assembly:
                         expected=f"{_shown(getattr(old, key))}: it changes with a restart of the broker only",
                     )
 
+    def rehearse(self, loaded: Loaded) -> None:
+        """Do all of `adopt` that changes nothing; for any thread, for it reads files.
+
+        Raises:
+            ConfigurationError: see `check_change`; or a watched file is missing or wrong.
+        """
+        self.check_change(loaded)
+        self.guards.prepare(loaded.settings)
+
     def adopt(self, loaded: Loaded) -> None:
         """Decide by other settings from now on: all of them, or none when it raises.
 

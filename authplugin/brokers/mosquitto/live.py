@@ -23,6 +23,8 @@ from authplugin.watch import Watch, WatchedFile
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _LOG = logging.getLogger(__name__)
 _MAX_BYTES = 1 << 20
+_RETRY_SECONDS = 5.0
+"""Between looks at what was refused: a file that it names may have come, or a right been given."""
 _UNCHECKED = "the broker's configuration could not be checked"
 
 
@@ -75,6 +77,7 @@ class LiveConfiguration:
                 count=lambda ready: len(ready.loaded.settings.issuers),
                 limit=_MAX_BYTES,
                 quiet=True,
+                retry_s=_RETRY_SECONDS,
             )
             for file, key in ((path, "config_file"), (Path(mosquitto.acl_file), "acl_file"))
         ]
@@ -83,6 +86,8 @@ class LiveConfiguration:
         self._assembly = assembly
         self._changed = False
         self._refused = False
+        # What was wrong when the files were last looked at: a further try that finds the same is no news.
+        self._found = ""
 
     def reload(self) -> Reload:
         """Adopt the files as they are now, if they can stand; the broker has just read its own."""
@@ -125,10 +130,12 @@ class LiveConfiguration:
         """
         try:
             ready = read(self._path)
-            self._assembly.check_change(ready.loaded)
+            self._assembly.rehearse(ready.loaded)
         except (AuthpluginError, OSError) as error:
             self._refused = True
-            self._assembly.metrics.reloaded(good=False)
+            if str(error) != self._found:
+                self._found = str(error)
+                self._assembly.metrics.reloaded(good=False)
             if isinstance(error, ConfigurationError):
                 raise
             raise ConfigurationError(
@@ -138,6 +145,7 @@ class LiveConfiguration:
                 found=str(error),
                 expected="no such mistake",
             ) from None
+        self._found = ""
         return ready
 
     def _offer(self, ready: Ready) -> None:

@@ -1,5 +1,6 @@
 """A new configuration takes its place while the broker runs: whole, or not at all."""
 
+import json
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -198,6 +199,24 @@ def test_a_bad_configuration_is_refused_whole_and_the_old_one_stays(
         if signal:
             gated.broker.reload()
         wait_good(gated, expected=True)
+
+
+def test_a_configuration_that_names_a_missing_file_is_adopted_when_the_file_comes(
+    gate_of: Gates, tmp_path: Path
+) -> None:
+    revoked = tmp_path / "revoked.jsonl"
+    with gate_of(tmp_path) as gated:
+        operator = Operator(gated, signal=False)
+        operator.change(
+            "[mosquitto]", f'[revocation]\nfile = "{revoked}"\n\n[mosquitto]', says="revocation.file"
+        )
+        wait_good(gated, expected=False)
+        said = len(gated.broker.log)
+        revoked.write_text(json.dumps({"asset": ASSET}) + "\n")
+        gated.broker.wait_for(IN_FORCE, after=said)
+        assert "revocation.file" not in gated.broker.log[said:]
+        token = gated.token()
+        assert gated.refusal(lambda client: client.connect(SHORT, "", token)) == "revoked"
 
 
 def test_topics_change_with_the_acl_file(gate_of: Gates, tmp_path: Path, *, signal: bool) -> None:

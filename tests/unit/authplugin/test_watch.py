@@ -77,6 +77,39 @@ def test_a_wrong_file_is_refused_whole_and_the_one_before_stays(
     assert scene.good
 
 
+def test_a_file_that_lacked_another_one_is_read_again_in_time_and_said_to_lack_it_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    needed, adopted = tmp_path / "needed", list[str]()
+
+    def parse(text: bytes, name: str) -> str:
+        if not needed.exists():
+            raise ConfigurationError(file=name, line=1, key="k", found="nothing", expected="a file")
+        return text.decode()
+
+    path = tmp_path / "one"
+    path.write_text("as it is")
+    files = [
+        WatchedFile(path, "k", parse=parse, adopt=adopted.append, count=len, limit=100, retry_s=retry_s)
+        for retry_s in (5.0, None)
+    ]
+    clock = FakeClock()
+    watch = Watch(files, clock=clock)
+    for _ in range(3):
+        watch.step()
+        clock.advance(5.0)
+    assert caplog.text.count("found nothing") == 2  # once for each
+    path.write_text("as it was")
+    watch.step()
+    assert caplog.text.count("found nothing") == 4
+    needed.touch()
+    watch.step()
+    assert adopted == []
+    clock.advance(5.0)
+    watch.step()
+    assert adopted == ["as it was"]
+
+
 def test_a_file_that_vanishes_takes_nothing_back(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
     scene.path.unlink()
     scene.watch.step()

@@ -1,7 +1,6 @@
 """The memory of one detector: a row for each (series, rule), in typed columns that double when full."""
 
 import math
-import mmap
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from processor.detect.detector import Target
 from processor.detect.kernel import Kernel
+from processor.engine.pages import map_pages
 from processor.model import Explanation
 from processor.rules.schedule import Term
 
@@ -23,32 +23,28 @@ SMALL = 256
 _PLANS = 4096
 
 
-def zeros(shape: tuple[int, ...], dtype: np.dtype[Any], *, filled: bool = False) -> Array:
-    """Rows of zeros; many of them lie in pages of their own.
-
-    No such page is used before it is written to, and all go back to the system at once: the C library's heap
-    does neither. What is about to be `filled` gets its pages at once, which is cheaper than one by one.
-    """
-    size = math.prod(shape) * dtype.itemsize
-    if size < _PAGES:
+def zeros(shape: tuple[int, ...], dtype: np.dtype[Any], *, filled: int = 0) -> Array:
+    """Rows of zeros, many in pages of their own; the first `filled` are about to be written to."""
+    row = math.prod(shape[1:]) * dtype.itemsize
+    if shape[0] * row < _PAGES:
         return np.zeros(shape, dtype)
-    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-    pages = mmap.mmap(-1, size, flags=flags | mmap.MAP_POPULATE if filled else flags)
-    return np.frombuffer(pages, dtype).reshape(shape)
+    return np.frombuffer(map_pages(shape[0] * row, filled=filled * row), dtype).reshape(shape)
 
 
 def grown(array: Array, size: int) -> Array:
     """An array of at least `size` rows with the old ones first: the same one while it is large enough."""
     if len(array) >= size:
         return array
-    larger = zeros((max(size, 2 * len(array), 64), *array.shape[1:]), array.dtype)
+    larger = zeros((max(size, 2 * len(array), 64), *array.shape[1:]), array.dtype, filled=len(array))
     larger[: len(array)] = array
     return larger
 
 
-def copied(rows: Array) -> Array:
-    """The same rows in memory of their own, to be written to."""
-    own = zeros(rows.shape, rows.dtype, filled=True)
+def owned(rows: Array) -> Array:
+    """The same rows, to be written to: where they lie if that can be, else in memory of their own."""
+    if rows.flags.writeable and rows.flags.aligned:
+        return rows
+    own = zeros(rows.shape, rows.dtype, filled=len(rows))
     own[:] = rows
     return own
 

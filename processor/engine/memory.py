@@ -63,7 +63,7 @@ _DECODER = msgspec.msgpack.Decoder(Memory)
 
 def encode(memory: Memory) -> list[Piece]:
     """The bytes of a dump in pieces that follow each other: its columns are pieces as they stand."""
-    return list(encode_pieces(memory))
+    return encode_pieces(memory)
 
 
 def decode(data: bytes | memoryview, partition: int) -> Memory:

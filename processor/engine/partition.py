@@ -244,7 +244,7 @@ class Engine:
         """Continue from a dump, under a file's rules (`plan`) or the very schedule.
 
         Args:
-            dump: from `dump`.
+            dump: from `dump`; one that can be written to becomes the engine's own memory.
             rules: of now.
             partition: the dump's.
             limits: as for a new engine.

@@ -7,7 +7,7 @@ import numpy as np
 
 from processor.cases.casebook import Casebook, Condition
 from processor.detect.detector import Target
-from processor.engine.bank import SMALL, Array, copied, zeros
+from processor.engine.bank import SMALL, Array, owned, zeros
 from processor.engine.heartbeat import PartitionClock
 from processor.engine.index import BLOCK, Index
 from processor.engine.memory import VERSION, BankMemory, Memory, describe_damage, encode
@@ -140,20 +140,23 @@ def _take_over(engine: Owner, memory: Memory, old: Schedule) -> None:
     series = np.frombuffer(memory.samples, index.series.dtype)
     if not len(assets) == len(memory.keys) == len(shape):
         raise ValueError("not as many rows as assets")
-    if not old.starts and engine.schedule.eras == old.eras:
-        _adopt(index, memory, assets, blocks, shape, len(series))
-        keep = np.arange(len(series))
-        all_rows: Array | slice = slice(None)
-    else:
-        all_rows = keep = _rebuild(index, memory, assets, blocks, shape, len(series))
-        _restore_banks(engine, memory, old, keep)
-    index.series[all_rows] = series
     if memory.evidence < 1:
         raise ValueError("no evidence")
     recent = np.frombuffer(memory.recent, RECENT).reshape(len(series), memory.evidence - 1)
-    if memory.evidence == engine.limits.evidence:
-        index.recent[all_rows] = recent
-        index.places[all_rows] = np.frombuffer(memory.places, np.uint32)
+    places = np.frombuffer(memory.places, np.uint32)
+    if len(places) != len(series):
+        raise ValueError("not as many rings as series")
+    if memory.evidence != engine.limits.evidence:
+        recent = zeros((len(series), engine.limits.evidence - 1), RECENT)
+        places = zeros((len(series),), places.dtype)
+    if not old.starts and engine.schedule.eras == old.eras:
+        _adopt(index, memory, assets, blocks, shape)
+        index.series, index.recent, index.places = owned(series), owned(recent), owned(places)
+        keep = np.arange(len(series))
+    else:
+        keep = _rebuild(index, memory, assets, blocks, shape, len(series))
+        _restore_banks(engine, memory, old, keep)
+        index.series[keep], index.recent[keep], index.places[keep] = series, recent, places
     waiting = np.frombuffer(memory.pool, POOL).copy()
     waiting["series"] = keep[waiting["series"]]
     engine.wait(waiting)
@@ -167,30 +170,25 @@ def _describe(dtype: np.dtype[Any]) -> list[tuple[str, str]]:
     return [(name, dtype[name].str) for name in dtype.names or ()]
 
 
-def _adopt(
-    index: Index, memory: Memory, assets: Array, blocks: Array, shape: Array, series_count: int
-) -> None:
+def _adopt(index: Index, memory: Memory, assets: Array, blocks: Array, shape: Array) -> None:
     """The same rules: every row is where it was."""
-    index.assets, index.blocks = copied(assets), copied(blocks)
+    series_count = len(memory.samples) // index.series.itemsize
+    index.assets, index.blocks = owned(assets), owned(blocks)
     index.block_count, index.series_count = len(blocks), series_count
     # The last shape is none: its place is -1.
     shapes = [*(index.intern(names) for names in memory.shapes), None]
     index.adopt(memory.keys, [shapes[at] for at in shape.tolist()], memory.names)
-    index.series = zeros((series_count,), index.series.dtype, filled=True)
-    index.recent = zeros((series_count, *index.recent.shape[1:]), RECENT, filled=True)
-    index.places = zeros((series_count,), index.places.dtype, filled=True)
     for bank, old in zip(index.banks, memory.banks, strict=True):
         layout = bank.layout
         if not layout.rows:
             counts = np.frombuffer(old.counts, np.uint16)
-            if len(counts) != series_count:
-                raise ValueError("not as many counts as series")
-            layout.first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-            layout.rule = copied(np.frombuffer(old.rule, layout.rule.dtype))
+            layout.first = zeros((series_count + 1,), layout.first.dtype, filled=series_count + 1)
+            np.cumsum(counts, out=layout.first[1:])
+            layout.rule = owned(np.frombuffer(old.rule, layout.rule.dtype))
             layout.rows = int(layout.first[-1])
         if _describe(bank.kernel.detector.state) == old.state:
-            bank.state = copied(np.frombuffer(old.rows, bank.state.dtype))
-            bank.flag = copied(np.frombuffer(old.flags, np.uint8))
+            bank.state = owned(np.frombuffer(old.rows, bank.state.dtype))
+            bank.flag = owned(np.frombuffer(old.flags, np.uint8))
         bank.fit()
 
 

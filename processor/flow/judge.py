@@ -20,7 +20,7 @@ from processor.flow.advance import advance
 from processor.flow.letters import case_record, dead_record, lost_record
 from processor.flow.partition import Partition, Verdict
 from processor.flow.progress import Progress
-from processor.flow.snapshot import LARGEST_SNAPSHOT, encode
+from processor.flow.snapshot import LARGEST_SNAPSHOT
 from processor.flow.state import Known, recall
 from processor.flow.transport import BatchConsumer
 from processor.kafka.partitioner import choose_partition
@@ -301,7 +301,7 @@ class Judge:
         if state.dirty_since is None:
             return
         position, topics = state.position, self._settings.topics
-        value = encode(position, state.engine.schedule.name, state.engine.pieces())
+        value = state.encoder.encode(position, state.engine.schedule.name, state.engine.pieces())
         self._metrics.snapshot_bytes.labels(str(number)).set(len(value))
         if len(value) > LARGEST_SNAPSHOT:
             raise StreamError(

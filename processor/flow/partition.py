@@ -11,6 +11,7 @@ from enum import Enum, auto
 
 from processor.cases.excess import Excess
 from processor.engine.partition import Engine
+from processor.flow.snapshot import Encoder
 from processor.model import Record
 from processor.rules.schedule import Schedule
 
@@ -38,6 +39,7 @@ class Partition:
         newest: time of receipt of the newest judged record, milliseconds since the epoch.
         begun: see `Engine.load`.
         crowded: the schedule that had no room for the rules of the file; None when they are not waiting.
+        encoder: of its snapshots.
     """
 
     engine: Engine
@@ -49,6 +51,7 @@ class Partition:
     newest: int = 0
     begun: int = 0
     crowded: Schedule | None = None
+    encoder: Encoder = field(default_factory=Encoder)
     _skipped_to: int | None = field(default=None)
 
     def admit(self, run: Sequence[Record]) -> tuple[Verdict, Sequence[Record]]:

@@ -30,7 +30,7 @@ from processor.errors import StreamError
 from processor.flow.advance import advance
 from processor.flow.letters import bury, case_record, dead_record, lost_record
 from processor.flow.progress import draw
-from processor.flow.snapshot import LARGEST_SNAPSHOT, encode
+from processor.flow.snapshot import LARGEST_SNAPSHOT, Encoder
 from processor.flow.state import read_spans
 from processor.flow.survey import Survey, make_member
 from processor.kafka.admin import Admin
@@ -243,9 +243,10 @@ def _write(
             failed.append(error.str())
 
     producer.begin_transaction()
+    encoder = Encoder()
     for memory in memories:
         number = memory.partition
-        value = encode(ends[number], memory.rules, encode_memory(memory))
+        value = encoder.encode(ends[number], memory.rules, encode_memory(memory))
         if len(value) > LARGEST_SNAPSHOT:
             raise StreamError(
                 f"the memory of partition {number} would be {len(value)} bytes, more than a record of "

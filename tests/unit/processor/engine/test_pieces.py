@@ -3,7 +3,7 @@
 import msgspec
 import numpy as np
 
-from processor.engine.pieces import encode_pieces
+from processor.engine.pieces import ALIGNMENT, encode_pieces
 
 
 class Part(msgspec.Struct):
@@ -32,3 +32,15 @@ def test_the_pieces_together_decode_to_the_struct() -> None:
 
 def test_a_column_is_a_piece_as_it_stands() -> None:
     assert any(piece is COLUMN for piece in encode_pieces(WHOLE))
+
+
+def test_each_column_begins_a_multiple_of_the_alignment_from_the_end() -> None:
+    for size in range(40):
+        own = np.arange(size + 1, dtype=np.uint8).data[:size]
+        whole = Whole([Part("a" * size, own), Part("b", own)], own, [], {})
+        pieces = encode_pieces(whole)
+        total = len(b"".join(pieces))
+        begins = [total - sum(map(len, pieces[:at])) for at, piece in enumerate(pieces) if piece is own]
+        assert len(begins) == 3
+        assert not any(begin % ALIGNMENT for begin in begins)
+        assert msgspec.msgpack.decode(b"".join(pieces), type=Whole) == whole

@@ -11,20 +11,28 @@ from processor.errors import StreamError
 from processor.rules.record import EraRecord
 
 #: Version of the format; raised with every change that older code cannot read.
-VERSION = 5
+VERSION = 6
+
+
+class LayoutMemory(msgspec.Struct, frozen=True):
+    """For banks whose rules select alike: how many rows each series has, and of each row the place of its rule.
+
+    That is a place in `BankMemory.rules`.
+    """
+
+    counts: memoryview
+    rule: memoryview
 
 
 class BankMemory(msgspec.Struct, frozen=True):
-    """Rows of a detector: state and flag each, with their rule (a place in `rules`, which are ids)."""
+    """Rows of a detector: state and flag each; `rules` are ids, `layout` a place in `Memory.layouts`."""
 
     detector: str
     state: list[tuple[str, str]]
     rules: list[str]
+    layout: int
     rows: memoryview
     flags: memoryview
-    rule: memoryview
-    #: Rows a series, one number a series.
-    counts: memoryview
 
 
 class Memory(msgspec.Struct, frozen=True):
@@ -50,6 +58,7 @@ class Memory(msgspec.Struct, frozen=True):
     places: memoryview
     pool: memoryview
     units: dict[int, str]
+    layouts: list[LayoutMemory]
     banks: list[BankMemory]
     episodes: list[tuple[int, int, Episode]]
 

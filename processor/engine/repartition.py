@@ -5,7 +5,7 @@ different partitions count from different moments, so the new partitions get one
 asset keeps of its old one is moved by what lies between the two: how long it has waited stays the same.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,18 +18,23 @@ from processor.detect.detector import Target
 from processor.engine.bank import SMALL, Array
 from processor.engine.heartbeat import LONGEST
 from processor.engine.index import BLOCK
-from processor.engine.memory import Memory
+from processor.engine.memory import LayoutMemory, Memory
 from processor.engine.order import ASSET, NEVER, POOL, RECENT, SERIES
 from processor.model import Counts
 
 
+class _Layout(NamedTuple):
+    """What banks share; see `LayoutMemory`, whose fields these are."""
+
+    counts: Array
+    rule: Array
+
+
 class _Bank(NamedTuple):
-    """Rows of one detector in one old partition; `counts` rows a series."""
+    """Rows of one detector in one old partition; see `BankMemory`."""
 
     rows: Array
     flags: Array
-    rule: Array
-    counts: Array
 
 
 class _Clock(NamedTuple):
@@ -60,6 +65,7 @@ class _Old:
     recent: Array
     places: Array
     pool: Array
+    layouts: tuple[_Layout, ...]
     banks: tuple[_Bank, ...]
     clock: _Clock
 
@@ -77,13 +83,18 @@ def deal(memories: Sequence[Memory], partitions: int, choose: Callable[[bytes], 
     Raises:
         ValueError: a memory is damaged, or they do not belong together.
     """
-    if len({(each.rules, each.evidence, *(bank.detector for bank in each.banks)) for each in memories}) != 1:
+    if len({_describe(each) for each in memories}) != 1:
         raise ValueError("memories of different rules")
     clock, own_clocks = _join_clocks([each.clock for each in memories])
     olds = [_open(*each, choose) for each in zip(memories, own_clocks, strict=True)]
     counts = Counts(*(sum(column) for column in zip(*(each.counts for each in memories), strict=True)))
     for number in range(partitions):
         yield _join(olds, number, clock, counts)
+
+
+def _describe(memory: Memory) -> tuple[object, ...]:
+    """What is the same of all that belong together."""
+    return memory.rules, memory.evidence, *((bank.detector, bank.layout) for bank in memory.banks)
 
 
 def _join_clocks(clocks: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], list[_Clock]]:
@@ -109,13 +120,16 @@ def _open(memory: Memory, clock: _Clock, choose: Callable[[bytes], int]) -> _Old
     blocks = np.frombuffer(memory.blocks, BLOCK)
     samples = np.frombuffer(memory.samples, SERIES)
     lengths = np.diff(np.append(blocks["series"], len(samples)))
-    banks = tuple(
-        _Bank(
-            np.frombuffer(bank.rows, DETECTORS[bank.detector].state),
-            np.frombuffer(bank.flags, np.uint8),
-            np.frombuffer(bank.rule, np.uint8 if len(bank.rules) <= SMALL else np.uint16),
-            np.frombuffer(bank.counts, np.uint16),
+    rules = {bank.layout: len(bank.rules) for bank in memory.banks}
+    layouts = tuple(
+        _Layout(
+            np.frombuffer(layout.counts, np.uint16),
+            np.frombuffer(layout.rule, np.uint8 if rules[at] <= SMALL else np.uint16),
         )
+        for at, layout in enumerate(memory.layouts)
+    )
+    banks = tuple(
+        _Bank(np.frombuffer(bank.rows, DETECTORS[bank.detector].state), np.frombuffer(bank.flags, np.uint8))
         for bank in memory.banks
     )
     return _Old(
@@ -129,6 +143,7 @@ def _open(memory: Memory, clock: _Clock, choose: Callable[[bytes], int]) -> _Old
         recent=np.frombuffer(memory.recent, RECENT).reshape(len(samples), memory.evidence - 1),
         places=np.frombuffer(memory.places, np.uint32),
         pool=np.frombuffer(memory.pool, POOL),
+        layouts=layouts,
         banks=banks,
         clock=clock,
     )
@@ -146,6 +161,7 @@ class _New:
         self.units: dict[int, str] = {}
         self.episodes: list[tuple[int, int, Episode]] = []
         self.columns: list[tuple[Array, ...]] = []
+        self.layouts: list[list[_Layout]] = []
         self.banks: list[list[_Bank]] = []
 
     def take(self, old: _Old, number: int) -> None:
@@ -174,7 +190,16 @@ class _New:
         self.columns.append(
             (assets, shape, blocks, old.samples[kept], old.recent[kept], old.places[kept], pool)
         )
-        self.banks.append([self._move(old, bank, kept) for bank in old.banks])
+        mine = [np.repeat(kept, layout.counts) for layout in old.layouts]
+        self.layouts.append(
+            [_Layout(each.counts[kept], each.rule[own]) for each, own in zip(old.layouts, mine, strict=True)]
+        )
+        self.banks.append(
+            [
+                self._move(old, bank, mine[known.layout])
+                for bank, known in zip(old.banks, old.memory.banks, strict=True)
+            ]
+        )
         self.units |= {int(series[at]): unit for at, unit in old.memory.units.items() if kept[at]}
         self.episodes += [
             (int(series[at]), rule, _moved(episode, old.clock.shift))
@@ -184,15 +209,14 @@ class _New:
         self.keys += [key for key, mine in zip(old.memory.keys, chosen.tolist(), strict=True) if mine]
         self.series_count += int(kept.sum())
 
-    def _move(self, old: _Old, bank: _Bank, kept: Array) -> _Bank:
+    def _move(self, old: _Old, bank: _Bank, mine: Array) -> _Bank:
         """A bank's rows of the series that are kept, their times by the new clock."""
-        mine = np.repeat(kept, bank.counts)
         rows = bank.rows[mine]
         if "seen" in (rows.dtype.names or ()):
             rows["seen"] += old.clock.shift
             if old.clock.gap > self.clock["gap"]:
                 rows["seen"] = np.maximum(rows["seen"], old.clock.gap)
-        return _Bank(rows, bank.flags[mine], bank.rule[mine], bank.counts[kept])
+        return _Bank(rows, bank.flags[mine])
 
 
 def _join(olds: Sequence[_Old], number: int, clock: dict[str, Any], counts: Counts) -> Memory:
@@ -223,14 +247,9 @@ def _join(olds: Sequence[_Old], number: int, clock: dict[str, Any], counts: Coun
         places=_bytes(places),
         pool=_bytes(pool),
         units=new.units,
+        layouts=[LayoutMemory(*_concatenate(parts)) for parts in zip(*new.layouts, strict=True)],
         banks=[
-            msgspec.structs.replace(
-                bank,
-                **{
-                    name: _bytes(np.concatenate(column))
-                    for name, column in zip(_Bank._fields, zip(*parts, strict=True), strict=True)
-                },
-            )
+            msgspec.structs.replace(bank, **dict(zip(_Bank._fields, _concatenate(parts), strict=True)))
             for bank, parts in zip(first.banks, zip(*new.banks, strict=True), strict=True)
         ],
         episodes=sorted(new.episodes, key=lambda one: one[:2]),
@@ -239,6 +258,11 @@ def _join(olds: Sequence[_Old], number: int, clock: dict[str, Any], counts: Coun
 
 def _moved(episode: Episode, shift: int) -> Episode:
     return episode if episode.clock is None else msgspec.structs.replace(episode, clock=episode.clock + shift)
+
+
+def _concatenate(parts: Iterable[tuple[Array, ...]]) -> list[memoryview]:
+    """Column by column."""
+    return [_bytes(np.concatenate(column)) for column in zip(*parts, strict=True)]
 
 
 def _bytes(array: Array) -> memoryview:

@@ -10,7 +10,7 @@ from processor.detect.detector import Target
 from processor.engine.bank import SMALL, Array, owned, zeros
 from processor.engine.heartbeat import PartitionClock
 from processor.engine.index import BLOCK, Index
-from processor.engine.memory import VERSION, BankMemory, Memory, describe_damage, encode
+from processor.engine.memory import VERSION, BankMemory, LayoutMemory, Memory, describe_damage, encode
 from processor.engine.order import ASSET, POOL, RECENT
 from processor.engine.pieces import Piece
 from processor.errors import StreamError
@@ -76,15 +76,21 @@ def dump(engine: Owner) -> list[Piece]:
             places=_bytes(index.places[:count]),
             pool=_bytes(engine.waiting),
             units=index.units,
+            layouts=[
+                LayoutMemory(
+                    counts=_bytes(np.diff(layout.first[: count + 1]).astype(np.uint16)),
+                    rule=_bytes(layout.rule[: layout.rows]),
+                )
+                for layout in index.layouts
+            ],
             banks=[
                 BankMemory(
                     detector=bank.kernel.detector.name,
                     state=_describe(bank.kernel.detector.state),
                     rules=[term.nearest[0].id for _, term in bank.rules],
+                    layout=index.layouts.index(bank.layout),
                     rows=_bytes(bank.state[: bank.rows]),
                     flags=_bytes(bank.flag[: bank.rows]),
-                    rule=_bytes(bank.layout.rule[: bank.rows]),
-                    counts=_bytes(np.diff(bank.layout.first[: count + 1]).astype(np.uint16)),
                 )
                 for bank in index.banks
             ],
@@ -178,14 +184,12 @@ def _adopt(index: Index, memory: Memory, assets: Array, blocks: Array, shape: Ar
     # The last shape is none: its place is -1.
     shapes = [*(index.intern(names) for names in memory.shapes), None]
     index.adopt(memory.keys, [shapes[at] for at in shape.tolist()], memory.names)
+    for layout, rows in zip(index.layouts, memory.layouts, strict=True):
+        layout.first = zeros((series_count + 1,), layout.first.dtype, filled=series_count + 1)
+        np.cumsum(np.frombuffer(rows.counts, np.uint16), out=layout.first[1:])
+        layout.rule = owned(np.frombuffer(rows.rule, layout.rule.dtype))
+        layout.rows = int(layout.first[-1])
     for bank, old in zip(index.banks, memory.banks, strict=True):
-        layout = bank.layout
-        if not layout.rows:
-            counts = np.frombuffer(old.counts, np.uint16)
-            layout.first = zeros((series_count + 1,), layout.first.dtype, filled=series_count + 1)
-            np.cumsum(counts, out=layout.first[1:])
-            layout.rule = owned(np.frombuffer(old.rule, layout.rule.dtype))
-            layout.rows = int(layout.first[-1])
         if _describe(bank.kernel.detector.state) == old.state:
             bank.state = owned(np.frombuffer(old.rows, bank.state.dtype))
             bank.flag = owned(np.frombuffer(old.flags, np.uint8))
@@ -224,9 +228,10 @@ def _restore_banks(engine: Owner, memory: Memory, old: Schedule, keep: Array) ->
         if bank is None or _describe(bank.kernel.detector.state) != own.state:
             continue
         numbers = [at for at, term in enumerate(old.terms) if term.detector.name == own.detector]
-        place = np.frombuffer(own.rule, np.uint8 if len(own.rules) <= SMALL else np.uint16)
+        lain = memory.layouts[own.layout]
+        place = np.frombuffer(lain.rule, np.uint8 if len(own.rules) <= SMALL else np.uint16)
         heir = heirs[np.array(numbers)[place]]
-        series = np.repeat(keep, np.frombuffer(own.counts, np.uint16))
+        series = np.repeat(keep, np.frombuffer(lain.counts, np.uint16))
         # The rows of now lie in the order of their series, and of the terms within each.
         layout = bank.layout
         mine = np.array([number for number, _ in bank.rules])[layout.rule[: layout.rows]]

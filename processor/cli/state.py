@@ -31,6 +31,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Repartition; 0 when it is done, or when it could be."""
+    from processor.flow.repartition import load as load_partitions  # noqa: PLC0415 - as below
     from processor.flow.repartition import repartition  # noqa: PLC0415 - --help must not wait for Kafka's client
     from processor.flow.survey import survey  # noqa: PLC0415 - as above
     from processor.settings import load  # noqa: PLC0415 - as above
@@ -49,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
     elif args.yes:
         repartition(settings, found, lambda step: print(step, flush=True))
     else:
+        # What would be refused is said now.
+        load_partitions(settings, found)
         print("nothing was changed; stop the bridges and run it again with --yes")
     return 0
 

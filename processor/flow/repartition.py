@@ -19,9 +19,10 @@ from pathlib import Path
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
+from processor.cases.event import write_time
 from processor.cases.excess import Excess
 from processor.engine import warm
-from processor.engine.alignment import align
+from processor.engine.alignment import align, check
 from processor.engine.memory import Memory
 from processor.engine.memory import encode as encode_memory
 from processor.engine.partition import Engine
@@ -63,7 +64,7 @@ def repartition(settings: ProcessorSettings, found: Survey, say: Say) -> None:
         StreamError: it cannot be finished now; run again, it begins where nothing is lost.
     """
     topics, wanted = settings.topics, found.wanted
-    rules = load_rules(Path(settings.worker.rules))
+    rules, engines = load(settings, found)
     producer = _begin(settings)
     try:
         say(f"watching {topics.telemetry} for {_QUIET:g} s: nobody may write")
@@ -75,7 +76,6 @@ def repartition(settings: ProcessorSettings, found: Survey, say: Say) -> None:
         if not found.remembers and not any(end for _, end in spans.values()):
             say(f"done: {wanted} partitions; there was no memory, and nothing to judge")
             return
-        engines = [_load(settings, rules, found, number) for number in range(found.former)]
         asyncio.run(_judge(settings, rules, engines, found, spans, say))
         say(f"writing the memory of {wanted} partitions")
         ends = {number: end for number, (_, end) in spans.items()}
@@ -136,11 +136,48 @@ def _begin(settings: ProcessorSettings) -> Producer:
     return producer
 
 
-def _load(settings: ProcessorSettings, rules: RuleSet, found: Survey, number: int) -> Engine:
-    snapshot = found.known[number].snapshot
-    if snapshot is None:
-        return Engine(rules, partition=number, limits=settings.engine)
-    return Engine.load(snapshot.memory, rules, partition=number, limits=settings.engine)
+def load(settings: ProcessorSettings, found: Survey) -> tuple[RuleSet, list[Engine]]:
+    """The rules of the file, and the former partitions under them; changes nothing.
+
+    Raises:
+        StreamError: they cannot come under one schedule of rules.
+    """
+    rules, limits = load_rules(Path(settings.worker.rules)), settings.engine
+    # A worker that was killed may have told events by a set that has begun since its snapshot.
+    begun = int((time.time() + limits.clock_ahead) * 1000)
+    engines: dict[int, Engine] = {}
+    for number in range(found.former):
+        snapshot = found.known[number].snapshot
+        if snapshot is not None:
+            engines[number] = Engine.load(
+                snapshot.memory, rules, partition=number, limits=limits, begun=begun
+            )
+    _check_rules(engines, rules, begun)
+    # One without a memory is judged by what the others are.
+    schedules = [engine.schedule for engine in engines.values()]
+    longest = max(schedules, key=lambda schedule: len(schedule.eras), default=rules)
+    for number in range(found.former):
+        if number not in engines:
+            engines[number] = Engine(longest, partition=number, limits=limits)
+    whole = [engines[number] for number in range(found.former)]
+    try:
+        check(whole)
+    except ValueError as error:
+        raise StreamError(f"nothing was changed: {error}") from None
+    return rules, whole
+
+
+def _check_rules(engines: Mapping[int, Engine], rules: RuleSet, begun: int) -> None:
+    """Refuse partitions of which some take the rules file and others do not: say why those do not."""
+    if len({engine.rules.hash for engine in engines.values()}) < 2:  # noqa: PLR2004 - not one set, but several
+        return
+    number, engine = next(each for each in engines.items() if each[1].rules.hash != rules.hash)
+    start, there = engine.schedule.eras[-1]
+    raise StreamError(
+        f"nothing was changed: the partitions are under different rules; in partition {number} the rules "
+        f"{there.hash}, in force from {write_time(max(start, 0))}, stay: the file ({rules.hash}) "
+        f"{engine.plan(rules, begun=begun)[1]}"
+    )
 
 
 async def _judge(

@@ -23,7 +23,7 @@ MOST = 8
 #: Before every event time.
 _EVER = -1
 NO_RULES = RuleSet("", ())
-_LATER = "state an `effective` after that, or give this worker the newer file"
+_LATER = "state an `effective` after that, or put the newer file in its place"
 
 
 class Era(NamedTuple):

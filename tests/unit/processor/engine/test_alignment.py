@@ -1,5 +1,7 @@
 """Partitions that took new rules at different times, or by different ways, come under one schedule."""
 
+from dataclasses import replace
+
 import pytest
 
 from processor.engine import Engine
@@ -9,7 +11,7 @@ from processor.engine.repartition import deal
 from processor.rules import parse_rules
 from processor.rules.ruleset import RuleSet
 from processor.rules.schedule import GRACE
-from tests.support.telemetry import START, rules_text, sent
+from tests.support.telemetry import START, beat, rules_text, sent
 
 COLD = parse_rules(rules_text("{threshold: {above: 80}}"))
 WARM = parse_rules(rules_text("{threshold: {above: 50}}"))
@@ -82,5 +84,25 @@ def test_where_partitions_came_by_different_ways_only_the_newest_set_is_left() -
 def test_partitions_whose_newest_sets_differ_or_have_not_begun_are_refused() -> None:
     with pytest.raises(ValueError, match="under different rules"):
         align([partition(0, COLD), partition(1, HOT)])
-    with pytest.raises(ValueError, match="take `effective` from the rules file"):
+    with pytest.raises(ValueError, match="take `effective` out of the rules file") as refused:
         align([partition(0, COLD, LATER), partition(1, WARM, LATER)])
+    assert "partitions 0 and 1" in str(refused.value)
+    assert f"{LATER.hash}, which begins at 2100-01-01T00:00:00.000Z" in str(refused.value)
+
+
+def test_without_its_time_the_planned_set_begins_at_once_and_they_are_taken() -> None:
+    at_once = replace(LATER, effective=None)
+    engines = []
+    for number, before in enumerate((COLD, WARM)):
+        engine = partition(number, before, LATER)
+        # The clock is the newest that there is: nothing lies behind the moment at which the set begins.
+        engine.advance([beat(START + 600_000)])
+        engines.append(engine.under(engine.plan(at_once)[0]))
+    assert {tuple(name for _, name in names(memory)) for memory in align(engines)} == {(LATER.hash,)}
+
+
+def test_a_partition_that_remembers_nothing_is_in_nobodys_way() -> None:
+    engines = [partition(0, COLD, HOT), partition(1, WARM, HOT)]
+    nothing = Engine(engines[1].schedule, partition=2, jit=False)
+    memories = align([*engines, nothing])
+    assert [[name for _, name in names(memory)] for memory in memories] == [[HOT.hash]] * 3

@@ -8,7 +8,9 @@ from processor.rules import parse_rules
 from processor.rules.schedule import GRACE
 from tests.support.telemetry import START, beat, sent
 
-RULE = "  - {{id: {id}, kind: case, severity: low, title: t, select: {select}, {more}\n     detect: {{{detect}}}}}\n"
+RULE = (
+    "  - {{id: {id}, kind: case, severity: low, title: t, select: {select}, {more} detect: {{{detect}}}}}\n"
+)
 
 
 def rules(*ids: str, detect: str = "threshold: {above: 50}", more: str = "") -> str:

@@ -319,7 +319,7 @@ def test_a_file_older_than_what_has_begun_is_left_alone(older: RuleSet) -> None:
     begun = Schedule.begin(parse_rules(hot(80))).adopt(effective(hot(60)), at(1), at(1))[0]
     schedule, why = begun.adopt(older, at(12), at(12))
     assert schedule is begun
-    assert "give this worker the newer file" in why
+    assert "put the newer file in its place" in why
 
 
 def test_more_sets_than_a_row_has_bits_for_are_refused() -> None:

@@ -14,6 +14,7 @@ Why nothing is lost, wherever this is killed, and what is judged is judged once:
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 
@@ -47,6 +48,7 @@ from processor.settings import ProcessorSettings, TopicSettings
 #: Bridges write a heartbeat to every partition each second: ends that stand still for longer have no writer.
 _QUIET = 3.0
 _TIMEOUT = 60.0
+_ABORT = 10.0
 #: What a broker allows by default, milliseconds.
 _TRANSACTION = 900_000
 #: What a producer hears whose transactional id another one has taken over.
@@ -79,7 +81,8 @@ def repartition(settings: ProcessorSettings, found: Survey, say: Say) -> None:
         asyncio.run(_judge(settings, rules, engines, found, spans, say))
         say(f"writing the memory of {wanted} partitions")
         ends = {number: end for number, (_, end) in spans.items()}
-        _write(settings, producer, found, _deal(engines, wanted), ends, say)
+        with _transaction(producer):
+            _write(settings, producer, found, _deal(engines, wanted), ends, say)
         say(f"done: the memory of {found.former} partitions is that of {wanted}")
     except (KafkaException, SystemError) as error:
         # What is fatal the client throws into the telling of a record: there it is the cause.
@@ -134,6 +137,20 @@ def _begin(settings: ProcessorSettings) -> Producer:
             "is no more than there are brokers"
         ) from None
     return producer
+
+
+@contextmanager
+def _transaction(producer: Producer) -> Iterator[None]:
+    """What is written meanwhile counts all at once, or not at all."""
+    producer.begin_transaction()
+    try:
+        yield
+        producer.commit_transaction(_TIMEOUT)
+    except BaseException:
+        # Left open, it would keep everybody from reading on in the topic until Kafka ends it, minutes later.
+        with suppress(KafkaException, SystemError):
+            producer.abort_transaction(_ABORT)
+        raise
 
 
 def load(settings: ProcessorSettings, found: Survey) -> tuple[RuleSet, list[Engine]]:
@@ -279,7 +296,6 @@ def _write(
         if error is not None:
             failed.append(error.str())
 
-    producer.begin_transaction()
     encoder = Encoder()
     for memory in memories:
         number = memory.partition
@@ -313,7 +329,6 @@ def _write(
         )
     finally:
         group.close()
-    producer.commit_transaction(_TIMEOUT)
 
 
 def _check_taken(topics: TopicSettings, failed: Sequence[str]) -> None:

@@ -8,17 +8,21 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import IsolationLevel, Producer, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined] # its types forget it
     AdminClient,
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
+    OffsetSpec,
 )
 from confluent_kafka.cimpl import NewPartitions
 
 from processor.engine import Engine
+from processor.errors import StreamError
+from processor.flow.repartition import repartition
 from processor.flow.state import recall
+from processor.flow.survey import survey
 from processor.kafka.partitioner import choose_partition
 from processor.kafka.state import encode_key
 from processor.model import Counts
@@ -320,6 +324,30 @@ def test_a_topic_that_does_not_take_the_memory_is_named_with_the_reason(two: Wat
     said = two.run("state", "repartition", "--config", two.settings(), "--yes", expect=1)
     assert f"{two.topic('state')} does not take the memory (Broker: Message size too large)" in said
     assert f"{two.topic('state')}[0]:" not in said
+
+
+def test_an_error_in_the_middle_of_writing_leaves_no_transaction_open(two: Watch) -> None:
+    first = worker(two, two.settings())
+    Fleet(two).live(5, 2)
+    judged_to_the_end(two)
+    assert first.end() == 0
+    two.partitions = 3
+    settings, state = load(two.settings()), two.topic("state")
+
+    def fail(step: str) -> None:
+        if step.startswith(f"{state}[0]"):
+            raise StreamError("in the middle")
+
+    with pytest.raises(StreamError, match="in the middle"):
+        repartition(settings, survey(settings, None), fail)
+    client = AdminClient({"bootstrap.servers": two.kafka.bootstrap, "log_level": 0})
+    latest = {TopicPartition(state, 0): OffsetSpec.latest()}  # type: ignore[no-untyped-call] # it has none
+    ends = [
+        client.list_offsets(latest, isolation_level=level)[TopicPartition(state, 0)].result().offset
+        for level in (IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED)
+    ]
+    # What is committed is all there is: nobody waits for the end of a transaction.
+    assert ends[0] == ends[1]
 
 
 def test_it_refuses_while_a_worker_runs_while_somebody_writes_and_where_kafka_cannot(two: Watch) -> None:

@@ -89,12 +89,14 @@ def repartition(settings: ProcessorSettings, found: Survey, say: Say) -> None:
         cause = error.__cause__ if isinstance(error, SystemError) else error
         if not isinstance(cause, KafkaException):
             raise
-        raise StreamError(_describe(cause.args[0])) from None
+        raise StreamError(_describe(cause.args[0], settings.worker.group)) from None
 
 
-def _describe(error: KafkaError) -> str:
+def _describe(error: KafkaError, group: str) -> str:
     if error.code() in _FENCED:
         return "another run of this command has begun since: it is the one to end with `done:`"
+    if error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+        return f"{error.str()}: let the account read the group {group}, then run it again; nothing is lost"
     return f"{error.str()}: run it again, nothing is lost"
 
 
@@ -207,7 +209,7 @@ async def _judge(
 ) -> None:
     """Judge what waits, as workers of the former layout would have."""
     topics, limit = settings.topics, settings.worker.dead_letters
-    producer = SafeProducer(settings.kafka, linger=_LINGER, bury=bury(topics, lambda: None))
+    producer = SafeProducer(settings.kafka, linger=_LINGER, patient=False, bury=bury(topics, lambda: None))
     excesses = [Excess(series=settings.engine.series, dead_letters=limit) for _ in engines]
     consumer = make_reader(settings.kafka)
     try:

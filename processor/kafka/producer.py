@@ -31,6 +31,9 @@ _REFUSED = frozenset(
     }
 )
 
+#: The account may not write there, until somebody grants it.
+_FORBIDDEN = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED})
+
 Headers = list[tuple[str, bytes]]
 
 
@@ -54,6 +57,7 @@ class SafeProducer:
         compression: of batches, by librdkafka's name.
         bury: makes the dead letter of a record that Kafka refuses for good; None: it has none, being one
             itself, and the refusal is fatal.
+        patient: wait for a right to write that is missing; False: it is fatal, for a command that is to end.
         after_poll: called after each round of delivery reports.
     """
 
@@ -64,6 +68,7 @@ class SafeProducer:
         linger: float,
         compression: str = "none",
         bury: Callable[[Outgoing, str], Outgoing | None],
+        patient: bool = True,
         after_poll: Callable[[], None] = lambda: None,
     ) -> None:
         self._producer = Producer(
@@ -81,6 +86,7 @@ class SafeProducer:
             }
         )
         self._bury = bury
+        self._patient = patient
         self._after_poll = after_poll
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -177,6 +183,11 @@ class SafeProducer:
                 )
             else:
                 self.post(letter, done)
+        elif error.code() in _FORBIDDEN and not self._patient:
+            self._fail(
+                f"{record.topic} does not take records ({error.str()}): let the account write it, then run "
+                "it again; nothing is lost"
+            )
         else:
             LOGGER.warning("%s: %s; trying again", record.topic, error.str())
             self._later(record, done)

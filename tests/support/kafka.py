@@ -22,6 +22,18 @@ VERSION = "4.3.1"
 _ROOT = Path(__file__).parents[2]
 _DEPLOY = _ROOT / "deploy" / "kafka"
 _HOME = _ROOT / "build" / "kafka" / VERSION
+#: A second listener where accounts sign in; those of the first one may do everything.
+_ACCOUNTS = """
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port},ACCOUNTS://127.0.0.1:{accounts}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},ACCOUNTS://127.0.0.1:{accounts}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,ACCOUNTS:SASL_PLAINTEXT
+sasl.enabled.mechanisms=PLAIN
+listener.name.accounts.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule \\
+  required user_clerk="clerk-password";
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
+allow.everyone.if.no.acl.found=true
+"""
 _COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 
 
@@ -71,16 +83,21 @@ class Kafka:
 @dataclass
 class ApacheKafka(Kafka):
     directory: Path = field(default_factory=Path)
+    #: Where the account `clerk` signs in; "" where there are no accounts.
+    accounts: str = ""
     _process: subprocess.Popen[bytes] | None = None
 
     @classmethod
-    def make(cls, directory: Path) -> "ApacheKafka":
+    def make(cls, directory: Path, *, accounts: bool = False) -> "ApacheKafka":
         port, controller_port = free_port(), free_port()
         kafka = cls(f"127.0.0.1:{port}", real=True, directory=directory)
         template = string.Template((_DEPLOY / "server.properties").read_text())
-        (directory / "server.properties").write_text(
-            template.substitute(port=port, controller_port=controller_port, data=directory / "data")
-        )
+        text = template.substitute(port=port, controller_port=controller_port, data=directory / "data")
+        if accounts:
+            own = free_port()
+            kafka.accounts = f"127.0.0.1:{own}"
+            text += _ACCOUNTS.format(port=port, controller_port=controller_port, accounts=own)
+        (directory / "server.properties").write_text(text)
         storage = [*kafka._java(64), "kafka.tools.StorageTool"]
         made = subprocess.run([*storage, "random-uuid"], check=True, capture_output=True, timeout=60)
         subprocess.run(
@@ -163,7 +180,7 @@ def embedded() -> Iterator[Kafka]:
 @pytest.fixture(scope="session")
 def apache_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApacheKafka]:
     """The session's real node; tests on it name their own topics and groups."""
-    node = ApacheKafka.make(tmp_path_factory.mktemp("kafka"))
+    node = ApacheKafka.make(tmp_path_factory.mktemp("kafka"), accounts=True)
     node.start()
     yield node
     node.stop()

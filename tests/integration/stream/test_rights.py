@@ -84,3 +84,10 @@ def test_a_repartition_that_may_not_commit_for_the_group_says_so(clerk: Watch) -
     deny(clerk, ResourceType.GROUP, clerk.group, AclOperation.READ)
     said = repartition(clerk)
     assert f"let the account read the group {clerk.group}" in said
+
+
+def test_a_check_of_the_topics_that_may_not_describe_the_group_says_so(clerk: Watch) -> None:
+    deny(clerk, ResourceType.GROUP, clerk.group, AclOperation.DESCRIBE)
+    said = clerk.run("topics", "check", "--config", clerk.settings(), expect=1)
+    assert f"the group {clerk.group} cannot be described (GROUP_AUTHORIZATION_FAILED)" in said
+    assert "let the account describe it" in said

@@ -54,8 +54,10 @@ def _check(args: argparse.Namespace) -> int:
     print(said)
     if args.warm:
         from processor.engine import warm  # noqa: PLC0415 - compiling is asked for
+        from processor.flow import batch  # noqa: PLC0415 - the same
 
         warm(rules)
+        batch.warm()
         print("detectors compiled")
     if args.sample is not None:
         return _try(rules, args.sample)

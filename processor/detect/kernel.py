@@ -96,7 +96,11 @@ def _fingerprint() -> str:
     """Names the sources of every kernel: those of this package and the engine's."""
     digest = hashlib.sha256(numba.__version__.encode())
     package = Path(__file__).parent.parent
-    for file in sorted([*package.glob("detect/*.py"), *package.glob("engine/order.py")]):
+    others = [
+        package / name
+        for name in ("engine/directory.py", "engine/intake.py", "engine/order.py", "flow/batch.py")
+    ]
+    for file in sorted([*package.glob("detect/*.py"), *others]):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from processor.codec.usual import READERS, Shape
+from processor.codec.usual import SHAPES, Shape
 from processor.detect.detector import Target
 from processor.detect.kernel import build
 from processor.engine.bank import Array, Bank, Layout, grown
@@ -69,11 +69,11 @@ class Index:
         return (target, name) in self._selected[era]
 
     def intern(self, names: tuple[str, ...]) -> Shape:
-        """The one shape of these names; it has a reader while there are not too many."""
+        """The one shape of these names, while there are not too many."""
         found = self._shapes.get(names)
         if found is None:
-            found = Shape(names, reader=len(self._shapes) < READERS)
-            if found.decode is not None:
+            found = Shape(names)
+            if len(self._shapes) < SHAPES:
                 self._shapes[names] = found
         return found
 

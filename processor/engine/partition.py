@@ -19,18 +19,17 @@ from typing import Self
 
 import msgspec
 import numpy as np
-from msgspec.structs import astuple
 
 from processor.cases.casebook import Casebook, Condition, merge
 from processor.cases.finding import Evidence, Finding, make_finding
 from processor.codec.formats import Codec
 from processor.codec.instant import LATEST
 from processor.codec.reading import Reading
-from processor.codec.usual import REFUSED
 from processor.detect import kernel
 from processor.detect.detector import Target
 from processor.engine import memory, order, passes, snapshot
 from processor.engine.bank import Array, Change
+from processor.engine.directory import Directory
 from processor.engine.heartbeat import PartitionClock, read_beat
 from processor.engine.index import Index
 from processor.engine.order import LONGEST, RECENT
@@ -40,6 +39,7 @@ from processor.limits import Limits
 from processor.model import CONTENT_TYPE, HEARTBEAT, TAIL, CaseEvent, Counts, Dead, Notes, Outcome, Record
 from processor.rules.ruleset import RuleSet
 from processor.rules.schedule import GRACE, Schedule
+from processor.run import Run, write_headers
 
 _LONGEST_ID = 64
 _NO_RUNS = np.empty(0, order.RUN)
@@ -73,15 +73,23 @@ class Engine:
         self._lateness = round(self.limits.lateness * 1000)
         self._ahead = round(self.limits.clock_ahead * 1000)
         self._codec = Codec(self.limits)
+        usual = self._codec.usual
+        self._header = np.frombuffer(b"" if usual is None else write_headers([usual]), np.uint8)
         self.index = Index(self.schedule, jit=jit, evidence=self.limits.evidence)
         self.casebook = Casebook(
             self.schedule, self._lateness, lambda series: self.index.of(series)[0], self._era_of
         )
         self._passes = passes.ordering(jit=jit)
+        self._directory = Directory(self._passes.enter)
         self._pool = np.zeros(0, order.POOL)
         self._free = np.full(1, -1, np.int64)
         self._held = 0
-        self._begin()
+        # Rows of order.RECORD and order.RUN, one number after the other.
+        self._records: list[int] = []
+        self._runs: list[int] = []
+        self._values: list[float] = []
+        #: What stands before those: rows, and the values of all of them.
+        self._parts: list[tuple[Array, Array]] = []
         self._events: list[CaseEvent] = []
         self._dead: list[Dead] = []
         self._unjudged = 0
@@ -89,7 +97,7 @@ class Engine:
         self._tally = np.zeros(order.COUNTS, np.int64)
         self._transitions = 0
 
-    def advance(self, records: Sequence[Record]) -> Outcome:  # noqa: C901 - the hot path: one straight line, no calls
+    def advance(self, records: Sequence[Record]) -> Outcome:
         """Judge a run of records in the order of their offsets; never raises on any input."""
         self._events, self._dead = [], []
         self._unjudged = self._untold = 0
@@ -98,38 +106,19 @@ class Engine:
         before = self._evaluations, self._codec.passed_over
         # What a fault left of the run before is judged again by who met it.
         self._begin()
-        index, longest, ahead = self.index, self.limits.payload_bytes, self._ahead
-        find, shapes, usual = index.by_key.get, index.shape, self._codec.usual
-        take_record, take_values = self._records.extend, self._values.extend
-        for record in records:
-            key, value, headers = record.key, record.value, record.headers
-            at = find(key, -1)  # type: ignore[arg-type] # None is no asset's key
-            if at >= 0 and len(headers) == 1 and headers[0] == usual and value is not None:
-                shape = shapes[at]
-                if shape is not None and shape.decode is not None and len(value) <= longest:
-                    try:
-                        message = shape.decode(value)
-                    except REFUSED:
-                        pass
-                    else:
-                        t, seq, received = message.ts, message.seq, record.timestamp
-                        members = shape.members
-                        if t == -1:
-                            t = received
-                        else:
-                            members += 1
-                        if seq >= 0:
-                            members += 1
-                        if message.asset and message.asset == index.asset_id(at):
-                            members += 1
-                        # As many colons as members: none was repeated, no other asset is named.
-                        timely = 0 <= received <= LATEST and 0 <= t <= received + ahead
-                        if timely and value.count(b":") == members:
-                            take_record((at, t, seq, 0))
-                            take_values(astuple(message.metrics))
-                            continue
-            if self._read(record, at):
-                take_record, take_values = self._records.extend, self._values.extend
+        run = records if isinstance(records, Run) else Run.of(records)
+        taken, rows, values = self._take_usual(run)
+        # Of the records that are left, each stands behind those before it.
+        at = done = 0
+        for n in np.flatnonzero(taken < 0).tolist():
+            if n > at:
+                upto = int(taken[n - 1])
+                self._append(rows[at:n], values[done:upto])
+                done = upto
+            at = n + 1
+            self._read(run[n])
+        if at < len(run):
+            self._append(rows[at:], values[done : int(taken[-1])])
         self._flush()
         return self._sum_up(*before)
 
@@ -156,13 +145,39 @@ class Engine:
         )
         return Outcome(self._events, self._dead, counts, notes)
 
-    def _read(self, record: Record, at: int) -> bool:
-        """A record that is not of the usual kind; whether it ended the run before it."""
+    def _take_usual(self, run: Run) -> tuple[Array, Array, Array]:
+        """What `intake.take` reads of a run: how many values up to each record or -1, rows, values."""
+        index, count, known = self.index, len(run), self._directory
+        known.follow(index.keys, index.shape)
+        taken, rows = np.empty(count, np.int64), np.empty(count, order.RECORD)
+        # A metric takes five bytes at least.
+        values = np.empty(len(run.buffer) // 5 + self.limits.metrics)
+        self._passes.take(
+            np.frombuffer(run.buffer, np.uint8), run.columns, self._header, self.limits.payload_bytes, LATEST,
+            self._ahead, known.columns, rows, values, taken,
+        )  # fmt: skip
+        return taken, rows, values
+
+    def _append(self, rows: Array, values: Array) -> None:
+        """Rows of `order.RECORD` behind those that were read before them."""
+        self._close()
+        self._parts.append((rows, values))
+
+    def _close(self) -> None:
+        """What was read one by one becomes a part."""
+        if self._records:
+            rows = np.frombuffer(array("q", self._records), order.RECORD)
+            self._parts.append((rows, np.frombuffer(array("d", self._values))))
+            self._records, self._values = [], []
+
+    def _read(self, record: Record) -> None:
+        """A record that is not of the usual kind."""
         key = record.key
         try:
             if key is None:
                 self._pulse(record)
-                return True
+                return
+            at = self.index.by_key.get(key, -1)
             asset = self.index.asset_id(at) if at >= 0 else _asset_id(key)
             tail, content_type = _read_headers(record.headers)
             readings = self._codec.read(tail, record.value, record.timestamp, asset, content_type)
@@ -174,8 +189,6 @@ class Engine:
                 self._take(at, reading, record)
         except DeadLetter as letter:
             self._bury(record, letter.reason, letter.detail)
-            return key is None
-        return False
 
     @property
     def _evaluations(self) -> int:
@@ -189,7 +202,8 @@ class Engine:
     @property
     def nbytes(self) -> int:
         """Bytes of the columns; Python's own index of keys is not in it."""
-        return sum(array.nbytes for array in self.index.arrays()) + self._pool.nbytes
+        arrays = [*self.index.arrays(), *self._directory.columns, self._pool]
+        return sum(array.nbytes for array in arrays)
 
     @property
     def waiting(self) -> Array:
@@ -283,10 +297,7 @@ class Engine:
         return self.load(self.dump(), schedule, partition=self.partition, limits=self.limits, jit=self._jit)
 
     def _begin(self) -> None:
-        # Rows of order.RECORD and order.RUN, one number after the other.
-        self._records: list[int] = []
-        self._runs: list[int] = []
-        self._values: list[float] = []
+        self._records, self._runs, self._values, self._parts = [], [], [], []
 
     def _bury(self, record: Record, reason: DeadReason, detail: str, samples: int = 1) -> None:
         self._dead.append(Dead(record, reason, detail))
@@ -299,6 +310,11 @@ class Engine:
         if shape is not None and shape.names == names and not reading.event:
             self._records.extend((at, reading.t, reading.seq, 0))
             self._values.extend(reading.values)
+        elif shape is not None and not reading.event and shape.covers(names):
+            # In the shape's order, as the compiled reader gives them.
+            values = dict(zip(names, reading.values, strict=True))
+            self._records.extend((at, reading.t, reading.seq, 0))
+            self._values.extend(values[name] for name in shape.names)
         else:
             self._take_apart(at, reading, record)
         if reading.units is not None:
@@ -319,6 +335,7 @@ class Engine:
             and self._fits(at, reading.names, era if picky else None)
         ):
             index.add_shape(at, reading.names)
+            self._directory.shaped(at, index.intern(reading.names))
             self._take(at, reading, record)
             return
         taken = unknown = crowded = 0
@@ -383,11 +400,13 @@ class Engine:
 
     def _flush(self) -> None:
         """Order and judge the run so far."""
-        if not self._records:
+        self._close()
+        if not self._parts:
             return
-        records = np.frombuffer(array("q", self._records), order.RECORD)
+        records, values = self._parts[0]
+        if len(self._parts) > 1:
+            records, values = (np.concatenate(each) for each in zip(*self._parts, strict=True))
         runs = np.frombuffer(array("q", self._runs), order.RUN) if self._runs else _NO_RUNS
-        values = np.frombuffer(array("d", self._values))
         self._begin()
         if self._lateness:
             self._make_room(self._held + len(values))

@@ -16,7 +16,6 @@ def make_app(settings: ProcessorSettings, flow: Flow, scratch: Path) -> BatchApp
     app = BatchApp(
         flow,
         settings.topics.telemetry,
-        worker.run_size,
         worker.group,
         broker=[URL(f"kafka://{address.strip()}") for address in kafka.bootstrap.split(",")],
         broker_credentials=_credentials(kafka),
@@ -25,7 +24,7 @@ def make_app(settings: ProcessorSettings, flow: Flow, scratch: Path) -> BatchApp
         broker_commit_interval=worker.commit_interval,
         consumer_group_instance_id=worker.instance_id,
         consumer_auto_offset_reset="earliest",
-        # A poll gives one run: what aiokafka has fetched waits as bytes, a fifth of what its records take.
+        # A poll gives one run of a partition; what else was fetched waits as it came, compressed.
         broker_max_poll_records=worker.run_size,
         # Counts runs, not records: what waits in memory.
         stream_buffer_maxsize=worker.buffered_runs,

@@ -27,8 +27,9 @@ from processor.kafka.partitioner import choose_partition
 from processor.kafka.producer import Outgoing, SafeProducer
 from processor.kafka.state import describe_change, encode_key
 from processor.metrics import WorkerMetrics
-from processor.model import Outcome, Record
+from processor.model import Outcome
 from processor.rules.ruleset import RuleSet
+from processor.run import Run
 from processor.settings import ProcessorSettings, TopicSettings
 
 _LOG = logging.getLogger(__name__)
@@ -116,7 +117,7 @@ class Judge:
             self._metrics.forget_partitions()
             return {number: partition.saved for number, partition in partitions.items()}
 
-    async def judge(self, partition: int, run: Sequence[Record]) -> None:
+    async def judge(self, partition: int, run: Run) -> None:
         """Judge a run and return when what came of it is safe; see `Flow.judge`."""
         async with self._lock:
             state = self._partitions.get(partition)
@@ -133,10 +134,10 @@ class Judge:
                     state.position,
                 )
                 await self._consumer().rewind(partition, state.position)
-            elif verdict is Verdict.LOST:
-                await self._report_lost(partition, state.position, new[0].offset)
-            if not new:
+            if new is None:
                 return
+            if verdict is Verdict.LOST:
+                await self._report_lost(partition, state.position, new[0].offset)
             started = time.perf_counter()
             met = len(state.engine.index.keys)
             outcome = advance(state.engine, new, self._metrics.engine_failures.inc)

@@ -5,15 +5,14 @@ that starts behind the position repeats, and one that starts ahead of it has ski
 their way through Faust's queues, or deleted by Kafka's retention. Fetching again tells the two apart.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from processor.cases.excess import Excess
 from processor.engine.partition import Engine
 from processor.flow.snapshot import Encoder
-from processor.model import Record
 from processor.rules.schedule import Schedule
+from processor.run import Run
 
 
 class Verdict(Enum):
@@ -54,27 +53,27 @@ class Partition:
     encoder: Encoder = field(default_factory=Encoder)
     _skipped_to: int | None = field(default=None)
 
-    def admit(self, run: Sequence[Record]) -> tuple[Verdict, Sequence[Record]]:
+    def admit(self, run: Run) -> tuple[Verdict, Run | None]:
         """What of a run to judge."""
         first, last = run[0].offset, run[-1].offset
         position = self.position
         if last < position:
-            return Verdict.DROP, ()
+            return Verdict.DROP, None
         if first <= position:
             self._skipped_to = None
-            return Verdict.JUDGE, run if first == position else run[position - first :]
+            return Verdict.JUDGE, run if first == position else run.since(position)
         if self._skipped_to is None:
             self._skipped_to = last
-            return Verdict.REWIND, ()
+            return Verdict.REWIND, None
         if first > self._skipped_to:
             # Still from before the rewind: what was queued behind the first run that skipped.
             self._skipped_to = last
-            return Verdict.DROP, ()
+            return Verdict.DROP, None
         # Fetched again, and the hole is still there.
         self._skipped_to = None
         return Verdict.LOST, run
 
-    def advance(self, run: Sequence[Record], now: float) -> None:
+    def advance(self, run: Run, now: float) -> None:
         """A run was judged."""
         self.position = run[-1].offset + 1
         self.newest = run[-1].timestamp

@@ -15,6 +15,7 @@ from typing import Any
 
 from processor.clock import SystemClock
 from processor.engine import warm
+from processor.flow import batch
 from processor.flow.app import make_app
 from processor.flow.judge import Judge
 from processor.flow.letters import bury
@@ -31,7 +32,7 @@ _LOG = logging.getLogger(__name__)
 _LINGER = 0.001
 _TICK = 0.1
 _MEASURE = 1.0
-#: Objects made and not yet freed before Python looks for cycles: some more than the runs that wait.
+#: Objects made and not yet freed before Python looks for cycles: some more than a run leads to.
 _COLLECT = 100_000
 #: Buffers of at least this many bytes have pages of their own (mallopt(3)).
 _LARGE = 1 << 20
@@ -51,8 +52,9 @@ def main(settings: ProcessorSettings, file: RuleFile, rules: RuleSet) -> int:
     """
     check_names()
     Admin(settings.kafka).require(settings.topics)
-    # Compiles the rules' detectors, or finds them compiled: before partitions are ours, not while they wait.
+    # Compiles what reads and judges, or finds it compiled: before partitions are ours, not while they wait.
     warm(rules)
+    batch.warm()
     _spare_collector()
     _return_memory()
     with tempfile.TemporaryDirectory(prefix="processor-") as scratch:
@@ -60,7 +62,7 @@ def main(settings: ProcessorSettings, file: RuleFile, rules: RuleSet) -> int:
 
 
 def _spare_collector() -> None:
-    """Records live until they are judged, thousands at a time, and hold no cycles: look for those seldom."""
+    """Messages that are read one by one live for a run, thousands at a time, without cycles: look seldom."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(_COLLECT, 20, 20)

@@ -6,17 +6,17 @@ things are ours. Offsets: what may be committed is said by the flow (`BatchConsu
 from acks of messages, so nothing can be committed that was not declared safe, and the lists that stock Faust
 keeps of acks and gaps do not exist. Positions: after each assignment the flow says where to start.
 
-Every private name of Faust and mode that we lean on is in this file; `check_names` finds at start whether an
-upgrade has moved one. Read in faust-streaming 0.15.3, mode-streaming 0.7.1, aiokafka 0.14.0.
+Every private name of Faust and mode that we lean on is in this file, those of aiokafka's fetcher are in
+`processor.flow.fetching`; `check_names` finds at start whether an upgrade has moved one. Read in
+faust-streaming 0.15.3, mode-streaming 0.7.1, aiokafka 0.14.0.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, cast
 
 import faust
 from aiokafka import AIOKafkaConsumer
-from aiokafka.consumer import fetcher
 from faust.transport.consumer import Consumer as StockConsumer
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from faust.transport.drivers.aiokafka import Consumer as KafkaConsumer
@@ -25,7 +25,8 @@ from faust.types import TP, ConsumerMessage
 from mode.utils.queues import FlowControlEvent
 
 from processor.errors import StreamError
-from processor.model import Record
+from processor.flow import fetching
+from processor.run import Run
 
 _NAMES: tuple[tuple[type, tuple[str, ...]], ...] = (
     (
@@ -54,17 +55,18 @@ _NAMES: tuple[tuple[type, tuple[str, ...]], ...] = (
     ),
     (AIOKafkaConsumerThread, ("_seek_wait", "_commit", "_create_worker_consumer")),
     (KafkaTransport, ("Consumer",)),
-    (fetcher.PartitionRecords, ("_consumer_record",)),
     (faust.App, ("_new_transport", "flow_control", "on_rebalance_end", "consumer_generation_id")),
     (FlowControlEvent, ("resume", "clear", "suspend")),
     (faust.Schema, ("loads_key", "loads_value")),
+    *fetching.NAMES,
 )
 #: Attributes of instances, found in the code that makes them.
 _SET = (
     (StockConsumer.__init__, ("_read_offset", "_committed_offset")),
     (FlowControlEvent.resume, ("_suspend", "_resume")),
     (AIOKafkaConsumer.__init__, ("_fetch_max_wait_ms",)),
-    (fetcher.Fetcher._proc_fetch_request, ("PartitionRecords",)),  # noqa: SLF001 - as the rest of this file
+    (AIOKafkaConsumerThread._fetch_records, ("fetched_records",)),  # noqa: SLF001 - as the rest of this file
+    *fetching.USED,
 )
 #: Faust sets 1500, and a seek waits for the fetch that is on its way; new records end a fetch at once anyway.
 _FETCH_WAIT_MS = 250
@@ -87,8 +89,8 @@ def check_names() -> None:
     ]
     if missing:
         raise StreamError(
-            f"install faust-streaming 0.15.3 and mode-streaming 0.7.1: {', '.join(missing)} moved; "
-            "processor/flow/transport.py is the one file to adapt"
+            "install faust-streaming 0.15.3, mode-streaming 0.7.1 and aiokafka 0.14.0: "
+            f"{', '.join(missing)} moved; processor/flow/transport.py and fetching.py are to be adapted"
         )
 
 
@@ -104,17 +106,11 @@ class Flow(Protocol):
     async def release(self) -> Mapping[int, int]:
         """Partitions are about to be taken: save their memory; returns what is safe to commit then."""
 
-    async def judge(self, partition: int, run: Sequence[Record]) -> None:
+    async def judge(self, partition: int, run: Run) -> None:
         """Judge a run; never raises."""
 
     def on_commit(self, offsets: Mapping[int, int]) -> None:
         """The group's offsets were committed."""
-
-
-class Run(list[Any]):
-    """Records of one partition, in order, as aiokafka made them."""
-
-    __slots__ = ()
 
 
 class RunSchema(faust.Schema[Any, Any]):
@@ -142,22 +138,11 @@ class _Forgetful(dict[Any, Any]):
         """Forget it."""
 
 
-class PlainRecords(fetcher.PartitionRecords):  # type: ignore[misc] # aiokafka has no types
-    """Records as the parser made them, which are a `processor.model.Record`.
-
-    aiokafka copies each into one of eleven fields: 0.6 µs on top of 0.4 for parsing it.
-    """
-
-    def _consumer_record(self, tp: Any, record: Any) -> Any:  # noqa: ANN401, ARG002 - aiokafka's signature
-        return record
-
-
 class QuickThread(AIOKafkaConsumerThread):
-    """Faust's thread around aiokafka: plain records, and a shorter wait when there are none."""
+    """Faust's thread around aiokafka: runs of records, and a shorter wait when there are none."""
 
     def _create_worker_consumer(self, transport: Any) -> Any:  # noqa: ANN401 - Faust's signature
-        # aiokafka has no argument for it; this process reads nothing else through it.
-        fetcher.PartitionRecords = PlainRecords
+        fetching.install()
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = _FETCH_WAIT_MS  # noqa: SLF001 - aiokafka has it as an argument, Faust does not
         return consumer
@@ -193,13 +178,8 @@ class BatchConsumer(KafkaConsumer):
 
     async def _getmany(self, active_partitions: Any, timeout: float) -> Any:  # noqa: ANN401, ASYNC109 - as Faust calls it
         records = await super()._getmany(active_partitions, timeout)
-        if not records:
-            return records
-        size = self.app.run_size
-        return {
-            tp: [Run(found[at : at + size]) for at in range(0, len(found), size)]
-            for tp, found in records.items()
-        }
+        # For Faust a run is one record.
+        return records and {tp: [run] for tp, run in records.items()}
 
     def _to_message(self, tp: Any, record: Any) -> Any:  # noqa: ANN401 - Faust's signature
         last = record[-1]
@@ -208,7 +188,7 @@ class BatchConsumer(KafkaConsumer):
             tp.partition,
             last.offset,
             last.timestamp / 1000.0,
-            last.timestamp_type,
+            0,
             [],
             None,
             record,
@@ -285,14 +265,12 @@ class BatchApp(faust.App):
     Args:
         flow: judges the runs.
         batch_topic: the topic.
-        run_size: most records in a run.
         arguments: Faust's settings.
     """
 
-    def __init__(self, flow: Flow, batch_topic: str, run_size: int, *args: Any, **arguments: Any) -> None:  # noqa: ANN401 - Faust's signature
+    def __init__(self, flow: Flow, batch_topic: str, *args: Any, **arguments: Any) -> None:  # noqa: ANN401 - Faust's signature
         self.flow = flow
         self.batch_topic = batch_topic
-        self.run_size = run_size
         self._kept_flow_control: KeepingFlowControl | None = None
         #: Set once the group has dealt out its partitions and this worker's, if it got any, are loaded.
         self.ready = asyncio.Event()

@@ -24,6 +24,7 @@ from processor.kafka.producer import Outgoing, SafeProducer
 from processor.kafka.state import encode_key
 from processor.metrics import WorkerMetrics
 from processor.rules import parse_rules
+from processor.run import Run
 from processor.settings import ProcessorSettings
 from processor.settings.model import KafkaSettings, TopicSettings, WorkerSettings
 from tests.support.kafka import start_embedded
@@ -173,7 +174,7 @@ class Partition:
             starts = await judge.assign(self.group.consumer_generation_id, {0: self.committed})
             at, size = starts[0], 7 if life is None else life.run
             for number, start in enumerate(range(at, len(RECORDS), size)):
-                await judge.judge(0, RECORDS[start : start + size])
+                await judge.judge(0, Run.of(RECORDS[start : start + size]))
                 if life is not None and number % life.save == life.save - 1:
                     await asyncio.sleep(0.001)
                     await judge.save_due()

@@ -2,6 +2,7 @@ import logging
 
 import aiomqtt
 import pytest
+from aiokafka.consumer.fetcher import PartitionRecords
 from faust.transport.consumer import Consumer
 
 from processor.bridge import aiomqtt_source
@@ -17,6 +18,12 @@ def test_the_faust_that_is_installed_has_every_name_that_the_transport_leans_on(
 def test_a_faust_that_moved_a_name_is_refused_with_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(Consumer, "_filter_committable_offsets")
     with pytest.raises(StreamError, match=r"Consumer\._filter_committable_offsets moved"):
+        transport.check_names()
+
+
+def test_an_aiokafka_that_moved_a_name_is_refused_with_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(PartitionRecords, "_consumer_record")
+    with pytest.raises(StreamError, match=r"PartitionRecords\._consumer_record moved"):
         transport.check_names()
 
 

@@ -38,6 +38,9 @@ _NAMES: tuple[tuple[type, tuple[str, ...]], ...] = (
             "force_commit",
             "_filter_committable_offsets",
             "on_partitions_revoked",
+            "_wait_next_records",
+            "_get_active_partitions",
+            "on_buffer_drop",
         ),
     ),
     (
@@ -62,7 +65,7 @@ _NAMES: tuple[tuple[type, tuple[str, ...]], ...] = (
 )
 #: Attributes of instances, found in the code that makes them.
 _SET = (
-    (StockConsumer.__init__, ("_read_offset", "_committed_offset")),
+    (StockConsumer.__init__, ("_read_offset", "_committed_offset", "_buffered_partitions")),
     (FlowControlEvent.resume, ("_suspend", "_resume")),
     (AIOKafkaConsumer.__init__, ("_fetch_max_wait_ms",)),
     (AIOKafkaConsumerThread._fetch_records, ("fetched_records",)),  # noqa: SLF001 - as the rest of this file
@@ -70,6 +73,9 @@ _SET = (
 )
 #: Faust sets 1500, and a seek waits for the fetch that is on its way; new records end a fetch at once anyway.
 _FETCH_WAIT_MS = 250
+#: Longest wait (seconds) for room in a queue before Faust looks whether it is to go on at all; longest wait
+#: for records of other partitions while a queue is full: it may have room long before they come.
+_FULL, _SOON = 1.0, 0.02
 
 
 def check_names() -> None:
@@ -157,6 +163,8 @@ class BatchConsumer(KafkaConsumer):
         super().__init__(*args, **kwargs)
         self._read_offset = _Forgetful()
         self._safe: dict[TP, int] = {}
+        #: Set when a partition whose queue was full has room again.
+        self._room = asyncio.Event()
 
     def _new_consumer_thread(self) -> QuickThread:
         return QuickThread(self, loop=self.loop, beacon=self.beacon)
@@ -176,8 +184,23 @@ class BatchConsumer(KafkaConsumer):
         end: int | None = self.highwater(TP(self.app.batch_topic, partition))
         return end
 
+    def on_buffer_drop(self, tp: Any) -> None:  # noqa: ANN401 - Faust's signature
+        """A partition's queue is not full any more."""
+        super().on_buffer_drop(tp)
+        self._room.set()
+
+    async def _wait_next_records(self, timeout: float) -> Any:  # noqa: ANN401, ASYNC109 - as Faust calls it
+        """While every queue is full, wait for room: stock Faust sleeps a second, however soon there is."""
+        if self._buffered_partitions and not self._get_active_partitions():
+            self._room.clear()
+            await self.wait(self._room.wait(), timeout=_FULL)
+            if not self._get_active_partitions():
+                return {}, set()
+        return await super()._wait_next_records(timeout)
+
     async def _getmany(self, active_partitions: Any, timeout: float) -> Any:  # noqa: ANN401, ASYNC109 - as Faust calls it
-        records = await super()._getmany(active_partitions, timeout)
+        wait = _SOON if self._buffered_partitions else timeout
+        records = await super()._getmany(active_partitions, wait)
         # For Faust a run is one record.
         return records and {tp: [run] for tp, run in records.items()}
 

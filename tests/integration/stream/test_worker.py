@@ -1,5 +1,6 @@
 import json
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -10,6 +11,7 @@ import pytest
 from confluent_kafka import Message, Producer
 
 from processor.engine import Engine
+from processor.kafka.partitioner import choose_partition
 from processor.rules import parse_rules
 from tests.support.kafka import ApacheKafka, Kafka, Read, committed, length, read_all, start_embedded, until
 from tests.support.watch import PlainBroker, Program, Watch, device
@@ -58,7 +60,9 @@ class Feed:
         self.sent += count
         assert self._producer.flush(20) == 0
 
-    def raw(self, value: bytes, key: bytes | None, number: int = -1) -> None:
+    def raw(self, value: bytes, key: bytes | None, number: int = -1, *, received: int = 0) -> None:
+        """One record; `received`: seconds since the epoch, 0 for now."""
+
         def stored(_error: object, message: Message) -> None:
             partition, offset = message.partition(), message.offset()
             if number >= 0 and partition is not None and offset is not None:
@@ -68,7 +72,7 @@ class Feed:
             try:
                 self._producer.produce(
                     self._watch.topic("telemetry"), value, key, headers=[("t", b"telemetry")],
-                    on_delivery=stored,
+                    on_delivery=stored, timestamp=received * 1000,
                 )  # fmt: skip
             except BufferError:
                 self._producer.poll(0.1)
@@ -258,6 +262,34 @@ def test_an_asset_that_invents_metrics_and_floods_is_found_and_the_others_are_ju
     }
     assert program.metric("processor_worker_dead_letters_total", reason="series_limit") == 192
     assert program.metric("processor_worker_events_total", rule="limit:series") == 1
+    assert program.end() == 0
+
+
+@pytest.mark.parametrize("kafka", ["embedded"], indirect=True)
+def test_how_far_a_worker_is_behind_is_told_in_records_and_in_seconds_until_it_has_caught_up(
+    judged: Watch,
+) -> None:
+    count, late = 800, 3600
+    # A record a step, and each step waits until Kafka has its case event: the gauges are read in between.
+    program = worker(judged, worker__run_size=1)
+    feed = Feed(judged)
+    for number in range(count):
+        value = {"ts": START + number, "metrics": {"temperature": 95 if number % 2 == 0 else 20}}
+        feed.raw(json.dumps(value).encode(), ASSETS[0].encode(), received=int(time.time()) - late)
+    feed.flush()
+
+    def lag(unit: str, **labels: str) -> float:
+        return program.metric(f"processor_worker_lag_{unit}", **labels)
+
+    until(lambda: lag("records") > 0, 20, "a lag is told")
+    assert lag("records") <= count
+    # Of the one partition that has records.
+    behind = choose_partition(ASSETS[0].encode(), judged.partitions)
+    others = [str(number) for number in range(judged.partitions) if number != behind]
+    assert [lag("records", partition=number) for number in others] == [0, 0, 0]
+    until(lambda: lag("seconds", partition=str(behind)) >= late, 20, "its age is told")
+    until(lambda: program.metric("processor_worker_records_total") == count, 60, "all is judged")
+    until(lambda: lag("records") == lag("seconds") == 0, 20, "there is no lag any more")
     assert program.end() == 0
 
 

@@ -146,8 +146,8 @@ class Events(Observer):
     def take(self, most: int = TAKE) -> list[AuthEvent]:
         """Take events that wait, the oldest first: ``most`` of them, or half of all if those are more.
 
-        Call it a few times a second, and again soon as long as that many wait: in a storm as many
-        come in one turn of a broker's loop as it has clients in flight.
+        Call it a few times a second, and whenever that many wait: in a storm as many come in one turn
+        of a broker's loop as it has clients in flight.
         """
         self._sum_up()
         self._look_at_keys()

@@ -33,7 +33,7 @@ AUTH_DATA = 0x44
 """Effect: the authentication data of the AUTH packet or CONNACK that follows."""
 
 HURRY = 0x48
-"""Effect: tick at the next turn of the broker's loop."""
+"""Effect: tick at the next turn of the broker's loop; 2.1 ticks when it would have anyway."""
 
 ACL_READ, ACL_WRITE, ACL_SUBSCRIBE = 1, 2, 4
 """What the broker asks about a topic."""

@@ -46,13 +46,12 @@ from authplugin.brokers.mosquitto.live import LiveConfiguration, read, set_log_l
 from authplugin.brokers.mosquitto.unfinished import Unfinished
 from authplugin.clock import SystemClock
 from authplugin.errors import AuthpluginError, Reason
-from authplugin.events import TAKE
+from authplugin.events import TAKE, Events
 from authplugin.model import Action, Allow, Connect, Decision, Deny, Grant, Possession, Terms
 from authplugin.topics.containment import matches
 
 _STOP_SECONDS = 0.5
 _ACTIONS = {ACL_READ: Action.RECEIVE, ACL_SUBSCRIBE: Action.SUBSCRIBE}
-_HURRY: tuple[Effect, ...] = ((HURRY, b""),)
 _RARE = frozenset({"reload", "stop"})
 """Callbacks that a person asked for: their time is counted, and no news."""
 
@@ -99,6 +98,10 @@ def _judge_late(grant: Grant, action: Action, topic: str) -> Decision:
     if action is Action.PUBLISH and any(matches(topic_filter, topic) for topic_filter in grant.publish):
         return Allow(grant)
     return Deny(Reason.TOPIC_DENIED, f"not one of the asset's topics to {action.value}")
+
+
+def _publish(events: Events) -> tuple[Effect, ...]:
+    return tuple([(PUBLISH, event.topic.encode(), event.payload) for event in events.take()])
 
 
 def _closed(callback: Callable[..., R]) -> Callable[..., R | Answer]:
@@ -303,7 +306,7 @@ class Plugin:
         self._departures.forget(client)
         if client_id:
             self._gate.close_session(client_id, client)
-        return Answer(DENY, effects=self._hurry())
+        return Answer(DENY, effects=self._overflow())
 
     @_closed
     def reload(self) -> Reload:
@@ -347,7 +350,7 @@ class Plugin:
         if before is not None:
             # The broker ends it right after this answer, unless it has lost sight of it.
             self._departures.expect(before, time.monotonic())
-        return Answer(ALLOW, grant.asset_id.encode(), self._hurry())
+        return Answer(ALLOW, grant.asset_id.encode(), self._overflow())
 
     def _judge_again(self, client: int, connect: Connect) -> Answer:
         """The broker asks about a client that has proved its key on this connection: does its token hold?"""
@@ -400,15 +403,17 @@ class Plugin:
 
     def _publish_events(self, effects: list[Effect]) -> None:
         if self._events is not None:
-            effects += [(PUBLISH, event.topic.encode(), event.payload) for event in self._events.take()]
-            effects += self._hurry()
+            effects += _publish(self._events)
+            if len(self._events) >= TAKE:
+                effects.append((HURRY, b""))
 
-    def _hurry(self) -> tuple[Effect, ...]:
-        """Tick at the next turn of the broker's loop when one tick's events wait already.
+    def _overflow(self) -> tuple[Effect, ...]:
+        """Publish a tick's worth of events when that many wait.
 
-        In a storm more of them come between two ticks than may wait, or than one turn should write.
+        In a storm more of them come between two ticks than may wait, and 2.1 ticks no sooner when asked.
         """
-        return _HURRY if self._events is not None and len(self._events) >= TAKE else ()
+        events = self._events
+        return () if events is None or len(events) < TAKE else _publish(events)
 
     def _adopt_change(self, _effects: list[Effect]) -> None:
         """Have a changed file adopted when this turn of the broker's loop ends, as by a person's signal."""

@@ -155,5 +155,5 @@ def test_a_filter_or_a_format_that_is_none_is_an_error_with_its_line(
     with pytest.raises(SettingsRefused) as caught:
         load(file, {})
     (error,) = caught.value.errors
-    assert (error.key, error.line) == ("engine.formats", 3)
+    assert (error.key, error.line) == ("engine.formats", 4)
     assert expected in error.expected.replace("senml+cbor, ", "")

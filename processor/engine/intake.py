@@ -16,8 +16,9 @@ from processor.engine.directory import find
 #: Powers of ten that a double holds exactly.
 _POWERS = np.array([10.0**n for n in range(23)])
 _EXACT = len(_POWERS) - 1
-#: Digits that an int64 takes, and whole numbers that a double holds exactly.
+#: Digits that an int64 takes, what has room for one more of them, and whole numbers that a double holds.
 _DIGITS = 18
+_ROOM = 10 ** (_DIGITS - 1)
 _WHOLE = 2**53
 _SPLIT = 2.0**27 + 1
 #: A quotient as near as this (of its last place) to the middle between two doubles is not ours to round.
@@ -116,13 +117,11 @@ def _number(buffer: Any, at: int, end: int) -> Any:  # noqa: ANN401, C901, PLR09
     if at < 0:
         return 0.0, -1
     power = 0
-    digits = at - begin
     if at < end and buffer[at] == _POINT:
         begin = at + 1
         at = begin
         while at < end and _ZERO <= buffer[at] <= _NINE:
-            digits += 1
-            if digits > _DIGITS:
+            if number >= _ROOM:
                 return 0.0, -1
             number = number * 10 + (_wide(buffer[at]) - _ZERO)
             at += 1

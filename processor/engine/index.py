@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from processor.codec.usual import SHAPES, Shape
 from processor.detect.detector import Target
 from processor.detect.kernel import build
 from processor.engine.bank import Array, Bank, Layout, grown
+from processor.engine.directory import Directory
 from processor.engine.order import ASSET, NEVER, RECENT, SERIES
+from processor.engine.passes import ordering
 from processor.rules.schedule import Schedule, Term
 
 #: Series of one asset that follow each other: of its shape when `name` is -1, else the one of that name.
@@ -23,9 +24,8 @@ class Index:
     """
 
     def __init__(self, schedule: Schedule, *, jit: bool, evidence: int) -> None:
-        self.keys: list[bytes] = []
-        self.shape: list[Shape | None] = []
-        self.by_key: dict[bytes, int] = {}
+        #: The keys, and the shape of each.
+        self.keys = Directory(ordering(jit=jit).enter)
         self.series_count = 0
         self.names: list[tuple[Target, str]] = []
         self.assets = np.zeros(0, ASSET)
@@ -36,7 +36,6 @@ class Index:
         self.recent = np.zeros((0, evidence - 1), RECENT)
         self.places = np.zeros(0, np.uint32)
         self.units: dict[int, str] = {}
-        self._shapes: dict[tuple[str, ...], Shape] = {}
         self._more: dict[tuple[int, int], int] = {}
         self._name_of: dict[tuple[Target, str], int] = {}
         self.layouts, self.banks = _make_banks(schedule, jit=jit)
@@ -48,10 +47,7 @@ class Index:
 
     def add_asset(self, key: bytes) -> int:
         """A row for an asset not met before."""
-        at = len(self.keys)
-        self.by_key[key] = at
-        self.keys.append(key)
-        self.shape.append(None)
+        at = self.keys.add(key)
         self.assets = grown(self.assets, at + 1)
         row = self.assets[at]
         row["newest"] = row["mark"] = NEVER
@@ -68,18 +64,9 @@ class Index:
         """Whether any rule of an era looks at series of this name."""
         return (target, name) in self._selected[era]
 
-    def intern(self, names: tuple[str, ...]) -> Shape:
-        """The one shape of these names, while there are not too many."""
-        found = self._shapes.get(names)
-        if found is None:
-            found = Shape(names)
-            if len(self._shapes) < SHAPES:
-                self._shapes[names] = found
-        return found
-
     def add_shape(self, at: int, names: tuple[str, ...]) -> None:
         """Series side by side for the metrics of an asset's first message."""
-        self.shape[at] = self.intern(names)
+        self.keys.set_shape(at, names)
         base = self._add(at, Target.METRIC, names, -1)
         row = self.assets[at]
         row["begin"], row["width"] = base, len(names)
@@ -87,7 +74,7 @@ class Index:
 
     def find(self, at: int, target: Target, name: str, most: int) -> int:
         """The series of a name, made when it is new; -1 when the asset has `most` already."""
-        shape = self.shape[at]
+        shape = self.keys.shape(at)
         if shape is not None and target is Target.METRIC and name in shape.names:
             return int(self.assets["begin"][at]) + shape.names.index(name)
         number = self._number(target, name) if (target, name) in self._name_of else -1
@@ -109,7 +96,7 @@ class Index:
         starts = self.blocks["series"][: self.block_count]
         block = self.blocks[int(np.searchsorted(starts, series, "right")) - 1]
         at, number = int(block["asset"]), int(block["name"])
-        shape = self.shape[at]
+        shape = self.keys.shape(at)
         if number < 0 and shape is not None:
             return at, Target.METRIC, shape.names[series - int(block["series"])]
         return at, *self.names[number]
@@ -117,7 +104,7 @@ class Index:
     def metrics(self, series: int, most: int) -> Sequence[int]:
         """The first series of the shape of a series' asset."""
         at, _, _ = self.place(series)
-        shape = self.shape[at]
+        shape = self.keys.shape(at)
         base = int(self.assets["begin"][at])
         return range(base, base + min(most, 0 if shape is None else shape.width))
 
@@ -129,17 +116,16 @@ class Index:
 
     def arrays(self) -> list[Array]:
         """Every array of memory, to be measured."""
-        own = [self.assets, self.series, self.blocks, self.recent, self.places]
+        own = [self.assets, self.series, self.blocks, self.recent, self.places, *self.keys.arrays]
         for layout in self.layouts:
             own += [layout.first, layout.rule, layout.masks]
         for bank in self.banks:
             own += [bank.state, bank.flag]
         return own
 
-    def adopt(self, keys: list[bytes], shapes: list[Shape | None], names: list[tuple[Target, str]]) -> None:
+    def adopt(self, names: list[tuple[Target, str]]) -> None:
         """Take over what the arrays, which are in place already, speak of: only in an empty index."""
-        self.keys, self.shape, self.names = keys, shapes, names
-        self.by_key = dict(zip(keys, range(len(keys)), strict=True))
+        self.names = names
         self._name_of = {name: number for number, name in enumerate(names)}
         blocks = self.blocks[: self.block_count]
         for series, at, number in blocks[blocks["name"] >= 0].tolist():

@@ -252,7 +252,8 @@ def take(buffer, columns, header, longest, latest, ahead, known, records, values
         latest: latest time of receipt.
         ahead: how far a message's time may be ahead of it.
         known: the columns of `Directory`.
-        records: `order.RECORD`, a row a record; made of those that are taken.
+        records: `order.RECORD`, a row a record: of each its asset, -1 when it is not known; the rest of those
+            that are taken.
         values: of all their metrics, one after the other.
         taken: of each record, how many values there are up to it; -1 when it is left.
     """
@@ -261,8 +262,16 @@ def take(buffer, columns, header, longest, latest, ahead, known, records, values
     for n in range(columns.shape[0]):
         row = columns[n]
         taken[n] = -1
+        record = records[n]
+        record.asset = -1
+        if row.key_end > row.key:
+            record.asset = find(buffer, row.key, row.key_end, slots, key_ends, key_letters)
+        at = record.asset
         if (
-            row.key_end < row.key
+            at < 0
+            or shapes[at] < 0
+            # One of so many that its names are in no column.
+            or shapes[at] >= names.shape[0] - 1
             or row.value_end < row.value
             or row.value_end - row.value > longest
             or header.shape[0] == 0
@@ -270,10 +279,6 @@ def take(buffer, columns, header, longest, latest, ahead, known, records, values
             or not _same(buffer, row.headers, row.headers_end, header, 0, header.shape[0])
         ):
             continue
-        at = find(buffer, row.key, row.key_end, slots, key_ends, key_letters)
-        if at < 0 or shapes[at] < 0:
-            continue
-        record = records[n]
         shape = _wide(shapes[at])
         if not _message(buffer, row, shape, known, record, values[k:]):
             continue
@@ -281,7 +286,6 @@ def take(buffer, columns, header, longest, latest, ahead, known, records, values
             record.t = row.timestamp
         if record.t > row.timestamp + ahead:
             continue
-        record.asset = at
         record.runs = 0
         k += _wide(names[shape + 1]) - _wide(names[shape])
         taken[n] = k

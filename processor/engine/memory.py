@@ -11,14 +11,11 @@ from processor.errors import StreamError
 from processor.rules.record import EraRecord
 
 #: Version of the format; raised with every change that older code cannot read.
-VERSION = 6
+VERSION = 7
 
 
 class LayoutMemory(msgspec.Struct, frozen=True):
-    """For banks whose rules select alike: how many rows each series has, and of each row the place of its rule.
-
-    That is a place in `BankMemory.rules`.
-    """
+    """For banks whose rules select alike: how many rows each series has, and each row's place in `rules`."""
 
     counts: memoryview
     rule: memoryview
@@ -46,7 +43,9 @@ class Memory(msgspec.Struct, frozen=True):
     evidence: int
     clock: dict[str, Any]
     counts: tuple[int, ...]
-    keys: list[bytes]
+    #: The assets' keys one after the other, and how many bytes each has.
+    letters: memoryview
+    lengths: memoryview
     shapes: list[tuple[str, ...]]
     #: Each asset's shape, -1 for none.
     shape: memoryview
@@ -61,6 +60,11 @@ class Memory(msgspec.Struct, frozen=True):
     layouts: list[LayoutMemory]
     banks: list[BankMemory]
     episodes: list[tuple[int, int, Episode]]
+
+    @property
+    def asset_count(self) -> int:
+        """Assets in it."""
+        return len(self.lengths)
 
 
 class _Head(msgspec.Struct, frozen=True):

@@ -29,7 +29,6 @@ from processor.detect import kernel
 from processor.detect.detector import Target
 from processor.engine import memory, order, passes, snapshot
 from processor.engine.bank import Array, Change
-from processor.engine.directory import Directory
 from processor.engine.heartbeat import PartitionClock, read_beat
 from processor.engine.index import Index
 from processor.engine.order import LONGEST, RECENT
@@ -80,7 +79,6 @@ class Engine:
             self.schedule, self._lateness, lambda series: self.index.of(series)[0], self._era_of
         )
         self._passes = passes.ordering(jit=jit)
-        self._directory = Directory(self._passes.enter)
         self._pool = np.zeros(0, order.POOL)
         self._free = np.full(1, -1, np.int64)
         self._held = 0
@@ -116,7 +114,7 @@ class Engine:
                 self._append(rows[at:n], values[done:upto])
                 done = upto
             at = n + 1
-            self._read(run[n])
+            self._read(run[n], int(rows["asset"][n]))
         if at < len(run):
             self._append(rows[at:], values[done : int(taken[-1])])
         self._flush()
@@ -147,14 +145,13 @@ class Engine:
 
     def _take_usual(self, run: Run) -> tuple[Array, Array, Array]:
         """What `intake.take` reads of a run: how many values up to each record or -1, rows, values."""
-        index, count, known = self.index, len(run), self._directory
-        known.follow(index.keys, index.shape)
+        count = len(run)
         taken, rows = np.empty(count, np.int64), np.empty(count, order.RECORD)
         # A metric takes five bytes at least.
         values = np.empty(len(run.buffer) // 5 + self.limits.metrics)
         self._passes.take(
             np.frombuffer(run.buffer, np.uint8), run.columns, self._header, self.limits.payload_bytes, LATEST,
-            self._ahead, known.columns, rows, values, taken,
+            self._ahead, self.index.keys.columns, rows, values, taken,
         )  # fmt: skip
         return taken, rows, values
 
@@ -170,15 +167,16 @@ class Engine:
             self._parts.append((rows, np.frombuffer(array("d", self._values))))
             self._records, self._values = [], []
 
-    def _read(self, record: Record) -> None:
-        """A record that is not of the usual kind."""
+    def _read(self, record: Record, at: int) -> None:
+        """A record that is not of the usual kind; `at`: its asset, -1 when the run began without it."""
         key = record.key
         try:
             if key is None:
                 self._pulse(record)
                 return
-            at = self.index.by_key.get(key, -1)
-            asset = self.index.asset_id(at) if at >= 0 else _asset_id(key)
+            if at < 0:
+                at = self.index.keys.recall(key)
+            asset = key.decode("ascii") if at >= 0 else _asset_id(key)
             tail, content_type = _read_headers(record.headers)
             readings = self._codec.read(tail, record.value, record.timestamp, asset, content_type)
             if at < 0 and readings:
@@ -201,9 +199,8 @@ class Engine:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the columns; Python's own index of keys is not in it."""
-        arrays = [*self.index.arrays(), *self._directory.columns, self._pool]
-        return sum(array.nbytes for array in arrays)
+        """Bytes of the columns."""
+        return sum(array.nbytes for array in self.index.arrays()) + self._pool.nbytes
 
     @property
     def waiting(self) -> Array:
@@ -306,7 +303,7 @@ class Engine:
     def _take(self, at: int, reading: Reading, record: Record) -> None:
         """One message into the columns of the run."""
         index = self.index
-        names, shape = reading.names, index.shape[at]
+        names, shape = reading.names, index.keys.shape(at)
         if shape is not None and shape.names == names and not reading.event:
             self._records.extend((at, reading.t, reading.seq, 0))
             self._values.extend(reading.values)
@@ -330,12 +327,11 @@ class Engine:
         picky = limits.unknown_metrics == "dead" and target is Target.METRIC
         era = self._era_of(reading.t)
         if (
-            index.shape[at] is None
+            index.keys.shape(at) is None
             and target is Target.METRIC
             and self._fits(at, reading.names, era if picky else None)
         ):
             index.add_shape(at, reading.names)
-            self._directory.shaped(at, index.intern(reading.names))
             self._take(at, reading, record)
             return
         taken = unknown = crowded = 0

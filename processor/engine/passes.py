@@ -39,7 +39,7 @@ def warm(evidence_row: np.dtype[Any]) -> None:
     records, runs = np.zeros(0, order.RECORD), np.zeros(0, order.RUN)
     nothing = np.frombuffer(b"", np.uint8)
     known = directory.Directory(passes.enter)
-    known.follow([b"a"], [None])
+    known.add(b"a")
     columns = (records, np.zeros(0), np.zeros(0, np.int64))
     passes.take(nothing, np.empty(0, COLUMNS), nothing, 0, 0, 0, known.columns, *columns)
     passes.admit(records, runs, np.zeros(0), 0, 1, assets, series, pool, free, out, counts)

@@ -16,6 +16,7 @@ from processor.cases.episode import Episode
 from processor.detect.catalog import DETECTORS
 from processor.detect.detector import Target
 from processor.engine.bank import SMALL, Array
+from processor.engine.directory import split
 from processor.engine.heartbeat import LONGEST
 from processor.engine.index import BLOCK
 from processor.engine.memory import LayoutMemory, Memory
@@ -50,12 +51,14 @@ class _Old:
 
     Attributes:
         memory: what it knew.
+        keys: of its assets.
         owner: the new partition of each of its assets.
         series_asset: the asset of each series.
         clock: its clock by the new one.
     """
 
     memory: Memory
+    keys: list[bytes]
     owner: Array
     assets: Array
     shape: Array
@@ -132,9 +135,11 @@ def _open(memory: Memory, clock: _Clock, choose: Callable[[bytes], int]) -> _Old
         _Bank(np.frombuffer(bank.rows, DETECTORS[bank.detector].state), np.frombuffer(bank.flags, np.uint8))
         for bank in memory.banks
     )
+    keys = split(memory.letters, memory.lengths)
     return _Old(
         memory=memory,
-        owner=np.fromiter((choose(key) for key in memory.keys), np.int64, len(memory.keys)),
+        keys=keys,
+        owner=np.fromiter((choose(key) for key in keys), np.int64, len(keys)),
         assets=np.frombuffer(memory.assets, ASSET),
         shape=np.frombuffer(memory.shape, np.int32),
         blocks=blocks,
@@ -206,7 +211,7 @@ class _New:
             for at, rule, episode in old.memory.episodes
             if kept[at]
         ]
-        self.keys += [key for key, mine in zip(old.memory.keys, chosen.tolist(), strict=True) if mine]
+        self.keys += [key for key, mine in zip(old.keys, chosen.tolist(), strict=True) if mine]
         self.series_count += int(kept.sum())
 
     def _move(self, old: _Old, bank: _Bank, mine: Array) -> _Bank:
@@ -236,7 +241,8 @@ def _join(olds: Sequence[_Old], number: int, clock: dict[str, Any], counts: Coun
         partition=number,
         clock=clock,
         counts=tuple(own),
-        keys=new.keys,
+        letters=memoryview(b"".join(new.keys)),
+        lengths=memoryview(bytes(map(len, new.keys))),
         shapes=list(new.shapes),
         shape=_bytes(shape),
         names=list(new.names),

@@ -8,6 +8,7 @@ import numpy as np
 from processor.cases.casebook import Casebook, Condition
 from processor.detect.detector import Target
 from processor.engine.bank import SMALL, Array, owned, zeros
+from processor.engine.directory import split
 from processor.engine.heartbeat import PartitionClock
 from processor.engine.index import BLOCK, Index
 from processor.engine.memory import VERSION, BankMemory, LayoutMemory, Memory, describe_damage, encode
@@ -50,12 +51,11 @@ def dump(engine: Owner) -> list[Piece]:
     """Everything `restore` needs to continue as if nothing had happened, in pieces that follow each other."""
     index = engine.index
     count, assets = index.series_count, len(index.keys)
-    shapes: dict[tuple[str, ...], int] = {}
     rows = index.assets[:assets].copy()
     # Where the waiting samples lie is no state: they are written in their order and find new places.
     rows["head"], rows["held"] = -1, 0
     episodes = [(at.series, at.rule, episode) for at, episode in sorted(engine.casebook.episodes.items())]
-    shape = [-1 if each is None else shapes.setdefault(each.names, len(shapes)) for each in index.shape]
+    keys = index.keys
     return encode(
         Memory(
             version=VERSION,
@@ -65,9 +65,10 @@ def dump(engine: Owner) -> list[Piece]:
             evidence=engine.limits.evidence,
             clock=engine.clock.dump(),
             counts=tuple(engine.counts),
-            keys=index.keys,
-            shapes=list(shapes),
-            shape=_bytes(np.array(shape, np.int32)),
+            letters=_bytes(keys.letters[: keys.ends[assets]]),
+            lengths=_bytes(np.diff(keys.ends[: assets + 1]).astype(np.uint8)),
+            shapes=[each.names for each in keys.shapes],
+            shape=_bytes(keys.number[:assets]),
             names=index.names,
             blocks=_bytes(index.blocks[: index.block_count]),
             assets=_bytes(rows),
@@ -144,7 +145,7 @@ def _take_over(engine: Owner, memory: Memory, old: Schedule) -> None:
     blocks = np.frombuffer(memory.blocks, BLOCK)
     shape = np.frombuffer(memory.shape, np.int32)
     series = np.frombuffer(memory.samples, index.series.dtype)
-    if not len(assets) == len(memory.keys) == len(shape):
+    if not len(assets) == memory.asset_count == len(shape):
         raise ValueError("not as many rows as assets")
     if memory.evidence < 1:
         raise ValueError("no evidence")
@@ -181,9 +182,9 @@ def _adopt(index: Index, memory: Memory, assets: Array, blocks: Array, shape: Ar
     series_count = len(memory.samples) // index.series.itemsize
     index.assets, index.blocks = owned(assets), owned(blocks)
     index.block_count, index.series_count = len(blocks), series_count
-    # The last shape is none: its place is -1.
-    shapes = [*(index.intern(names) for names in memory.shapes), None]
-    index.adopt(memory.keys, [shapes[at] for at in shape.tolist()], memory.names)
+    letters, lengths = np.frombuffer(memory.letters, np.uint8), np.frombuffer(memory.lengths, np.uint8)
+    index.keys.adopt(owned(letters), lengths, owned(shape), memory.shapes)
+    index.adopt(memory.names)
     for layout, rows in zip(index.layouts, memory.layouts, strict=True):
         layout.first = zeros((series_count + 1,), layout.first.dtype, filled=series_count + 1)
         np.cumsum(np.frombuffer(rows.counts, np.uint16), out=layout.first[1:])
@@ -200,7 +201,7 @@ def _rebuild(
     index: Index, memory: Memory, assets: Array, blocks: Array, shape: Array, series_count: int
 ) -> Array:
     """Assets and series under the rules of now, made in their old order; old series numbers → new ones."""
-    for key, row in zip(memory.keys, assets, strict=True):
+    for key, row in zip(split(memory.letters, memory.lengths), assets, strict=True):
         at = index.add_asset(key)
         for field in ("newest", "mark", "top", "seen", "first"):
             index.assets[field][at] = row[field]

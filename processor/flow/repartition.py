@@ -313,7 +313,7 @@ def _write(
         producer.flush(_TIMEOUT)
         _check_taken(topics, failed)
         say(
-            f"{topics.state}[{number}]: {len(memory.keys)} assets, {len(value)} bytes, "
+            f"{topics.state}[{number}]: {memory.asset_count} assets, {len(value)} bytes, "
             f"judged up to {ends[number]}"
         )
     if found.former != found.wanted:

@@ -23,6 +23,7 @@ from processor.kafka.producer import SafeProducer
 from processor.metrics import WorkerMetrics
 from processor.rules.load import load_rules
 from processor.rules.ruleset import RuleSet
+from processor.run import Run
 from processor.settings import ProcessorSettings, load
 from tests.bench.stream_rig import events
 from tests.support.telemetry import Written
@@ -90,7 +91,7 @@ async def restart(settings: ProcessorSettings, rules: RuleSet, assigned: dict[in
         number = choose_partition(key, settings.topics.partitions)
         offset = starts[number]
         received = 1_760_000_000_000
-        await judge.judge(number, [Written(key, value, offset, received, [("t", b"telemetry")])])
+        await judge.judge(number, Run.of([Written(key, value, offset, received, [("t", b"telemetry")])]))
     finally:
         producer.close()
 

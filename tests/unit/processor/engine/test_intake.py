@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from processor.codec.formats import Codec
 from processor.codec.instant import LATEST
-from processor.codec.usual import SHAPES, Shape
+from processor.codec.usual import SHAPES
 from processor.detect.kernel import plain
 from processor.engine import directory, intake, order
 from processor.engine.directory import Directory
@@ -43,6 +43,14 @@ def bits(value: float) -> bytes:
     return struct.pack(">d", value)
 
 
+def meet(known: Directory, *assets: tuple[bytes, tuple[str, ...] | None]) -> None:
+    """Add assets, those with names of metrics with their shape."""
+    for key, names in assets:
+        at = known.add(key)
+        if names is not None:
+            known.set_shape(at, names)
+
+
 def take(run: Run, known: Directory, *, jit: bool) -> list[Taken | None]:
     """What becomes of each record of a run."""
     taken, rows = np.empty(len(run), np.int64), np.zeros(len(run), order.RECORD)
@@ -68,7 +76,7 @@ def take(run: Run, known: Directory, *, jit: bool) -> list[Taken | None]:
 def one(payload: bytes, *, jit: bool, names: tuple[str, ...] = NAMES) -> Taken | None:
     """What becomes of one payload of an asset whose messages have these names."""
     known = Directory(ordering(jit=jit).enter if jit else plain(directory.enter))
-    known.follow([b"another", KEY], [None, Shape(names)])
+    meet(known, (b"another", None), (KEY, names))
     (found,) = take(Run.of([Row(KEY, payload, 0, LATER, [USUAL])]), known, jit=jit)
     return found
 
@@ -184,7 +192,7 @@ def test_a_record_of_another_kind_is_left_between_those_that_are_taken(
     change: dict[str, Any], *, jit: bool
 ) -> None:
     known = Directory(plain(directory.enter))
-    known.follow([b"another", KEY], [None, Shape(("flow",))])
+    meet(known, (b"another", None), (KEY, ("flow",)))
     row = Row(KEY, b'{"metrics":{"flow":1}}', 0, LATER, [USUAL])
     found = take(Run.of([row, row._replace(**change), row]), known, jit=jit)
     assert found == [Taken(1, LATER, -1, [bits(1)]), None, Taken(1, LATER, -1, [bits(1)])]
@@ -196,16 +204,16 @@ def find(known: Directory, keys: list[bytes]) -> list[int | None]:
 
 
 def test_every_key_is_found_by_its_asset_however_many_come_at_once() -> None:
-    known, shape = Directory(ordering(jit=True).enter), Shape(("flow",))
+    known = Directory(ordering(jit=True).enter)
     keys = [b"02iAB%010dAAA" % n for n in range(1000)]
     for count in (1, 40, 40, 41, 1000):
-        known.follow(keys[:count], [shape] * count)
+        meet(known, *((key, ("flow",)) for key in keys[len(known) : count]))
         assert find(known, keys) == [*range(count), *[None] * (1000 - count)]
 
 
 def test_a_key_that_another_begins_with_is_another() -> None:
-    known, shape = Directory(ordering(jit=True).enter), Shape(("flow",))
-    known.follow([b"x" * size for size in range(1, 31)], [shape] * 30)
+    known = Directory(ordering(jit=True).enter)
+    meet(known, *((b"x" * size, ("flow",)) for size in range(1, 31)))
     # Half of the slots are in use: many of the strangers meet one that begins as they do.
     assert find(known, [b"x" * size for size in range(1, 300)]) == [*range(30), *[None] * 269]
 
@@ -213,9 +221,9 @@ def test_a_key_that_another_begins_with_is_another() -> None:
 def test_an_asset_is_read_from_when_its_shape_is_known_and_not_beyond_the_most_shapes() -> None:
     known = Directory(plain(directory.enter))
     keys = [b"%d" % n for n in range(SHAPES + 1)]
-    known.follow(keys, [None, *(Shape((f"m{n}",)) for n in range(1, SHAPES)), None])
-    known.shaped(0, Shape(("flow",)))
-    known.shaped(SHAPES, Shape(("late",)))
+    meet(known, (keys[0], None), *((keys[n], (f"m{n}",)) for n in range(1, SHAPES)), (keys[SHAPES], None))
+    known.set_shape(0, ("flow",))
+    known.set_shape(SHAPES, ("late",))
     records = [
         Row(b"0", b'{"metrics":{"flow":1}}', 0, LATER, [USUAL]),
         Row(b"9", b'{"metrics":{"m9":1}}', 0, LATER, [USUAL]),
@@ -232,7 +240,7 @@ def test_the_reader_and_msgspec_agree_on_a_fleet_of_numbers() -> None:
     values += (chance.integers(2**53, 10**18, 20_000) / 10.0 ** chance.integers(0, 19, 20_000)).tolist()
     values += chance.normal(0, 0.01, 20_000).tolist()
     known = Directory(ordering(jit=True).enter)
-    known.follow([KEY], [Shape(("flow",))])
+    meet(known, (KEY, ("flow",)))
     texts = [msgspec.json.encode(value) for value in values]
     run = Run.of([Row(KEY, b'{"metrics":{"flow":%b}}' % text, 0, LATER, [USUAL]) for text in texts])
     found = take(run, known, jit=True)

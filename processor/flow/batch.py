@@ -4,12 +4,13 @@ Format: KIP-98, and "Record Batch" in Kafka's protocol guide. Lengths come from 
 its checksum does: each is held against the record's end, and that against the buffer's.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from aiokafka import codec
-from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
+from aiokafka.errors import CorruptRecordException, KafkaError, UnsupportedCodecError
 from numba.extending import register_jitable
 
 from processor.detect.kernel import compiled
@@ -23,22 +24,63 @@ _SMALLEST = 7
 #: A byte of a varint holds seven bits of its 64.
 _SEVEN, _BITS = 0x7F, 64
 _ROAD = {1: codec.gzip_decode, 2: codec.snappy_decode, 3: codec.lz4_decode, 4: codec.zstd_decode}
+#: Batches whose records lie in one buffer: where each ends, how many it has, offset and time that they count
+#: from (their very time when the log `appended` them), and how many of them were found whole.
+BATCHES = np.dtype(
+    [
+        ("end", np.int64),
+        ("records", np.int64),
+        ("offset", np.int64),
+        ("stamp", np.int64),
+        ("appended", np.int64),
+        ("whole", np.int64),
+    ],
+    align=True,
+)
 
 
-class Head(NamedTuple):
-    """What the head of a batch says of all its records.
+class Batch(NamedTuple):
+    """A batch as it was fetched, and what its head says of all its records.
 
     Attributes:
+        data: all of it.
         base: offset that the records count from.
         stamp: time that the records count from, milliseconds; the one time of all when `appended`.
         appended: the log stamped them, not who wrote them.
         compression: number of the codec, 0 for none.
     """
 
+    data: bytes
     base: int
     stamp: int
     appended: bool
     compression: int
+
+    @property
+    def size(self) -> int:
+        """How many records it says it has."""
+        return int.from_bytes(self.data[_COUNT:HEAD], signed=True)
+
+    def unpack(self) -> bytes:
+        """The bytes of the records.
+
+        Raises:
+            CorruptRecordException: they are not whole.
+            UnsupportedCodecError: nothing here decompresses them.
+        """
+        buffer = self.data[HEAD:]
+        if self.compression:
+            if self.compression not in _ROAD:
+                raise UnsupportedCodecError(f"the batch at {self.base} has codec {self.compression}")
+            try:
+                buffer = _ROAD[self.compression](buffer)
+            except Exception as error:
+                # Each library has its own kinds of them.
+                text = f"the batch at {self.base} cannot be decompressed: {error}"
+                raise CorruptRecordException(text) from error
+        if self.size * _SMALLEST > len(buffer):
+            raise CorruptRecordException(f"the batch at {self.base} has no room for its {self.size} records")
+        return buffer
 
 
 @register_jitable
@@ -65,52 +107,63 @@ def _part(buffer: Any, at: int, end: int) -> Any:  # noqa: ANN401 - as above
     return at, at + size
 
 
-def read(buffer, base, stamp, appended, columns):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201, C901, PLR0911 - compiled: each part may be the damaged one
-    """Find the parts of every record. Returns where the last ends, or -1 less the place of a damaged one."""
+def read(buffer, batches, columns):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201, C901, PLR0911, PLR0912 - compiled: each part may be the damaged one
+    """Find the parts of every record. Returns how many batches are whole: those behind are not looked at.
+
+    `columns` has a row for each record that they say they have.
+    """
     at = 0
-    before = base - 1
-    for n in range(columns.shape[0]):
-        row = columns[n]
-        size, at = _varint(buffer, at, buffer.shape[0])
-        if at < 0 or size < 1 or size > buffer.shape[0] - at:
-            return -1 - n
-        end = at + size
-        # Attributes of a record mean nothing yet.
-        delta, at = _varint(buffer, at + 1, end)
-        if at < 0:
-            return -1 - n
-        place, at = _varint(buffer, at, end)
-        if at < 0:
-            return -1 - n
-        row.offset = base + place
-        if row.offset <= before:
-            return -1 - n
-        before = row.offset
-        row.timestamp = stamp if appended else stamp + delta
-        begin, at = _part(buffer, at, end)
-        if begin < 0:
-            return -1 - n
-        row.key, row.key_end = begin, at
-        begin, at = _part(buffer, max(begin, at), end)
-        if begin < 0:
-            return -1 - n
-        row.value, row.value_end = begin, at
-        row.headers = max(begin, at)
-        count, at = _varint(buffer, row.headers, end)
-        if at < 0 or count < 0:
-            return -1 - n
-        for _ in range(count):
-            begin, at = _part(buffer, at, end)
-            if begin < 0 or at < begin:
-                return -1 - n
+    n = 0
+    for b in range(batches.shape[0]):
+        batch = batches[b]
+        before = batch.offset - 1
+        for k in range(batch.records):
+            batch.whole = k
+            row = columns[n]
+            n += 1
+            size, at = _varint(buffer, at, batch.end)
+            if at < 0 or size < 1 or size > batch.end - at:
+                return b
+            end = at + size
+            # Attributes of a record mean nothing yet.
+            delta, at = _varint(buffer, at + 1, end)
+            if at < 0:
+                return b
+            place, at = _varint(buffer, at, end)
+            if at < 0:
+                return b
+            row.offset = batch.offset + place
+            if row.offset <= before:
+                return b
+            before = row.offset
+            row.timestamp = batch.stamp if batch.appended else batch.stamp + delta
             begin, at = _part(buffer, at, end)
             if begin < 0:
-                return -1 - n
-            at = max(begin, at)
-        if at != end:
-            return -1 - n
-        row.headers_end = end
-    return at
+                return b
+            row.key, row.key_end = begin, at
+            begin, at = _part(buffer, max(begin, at), end)
+            if begin < 0:
+                return b
+            row.value, row.value_end = begin, at
+            row.headers = max(begin, at)
+            count, at = _varint(buffer, row.headers, end)
+            if at < 0 or count < 0:
+                return b
+            for _ in range(count):
+                begin, at = _part(buffer, at, end)
+                if begin < 0 or at < begin:
+                    return b
+                begin, at = _part(buffer, at, end)
+                if begin < 0:
+                    return b
+                at = max(begin, at)
+            if at != end:
+                return b
+            row.headers_end = end
+        batch.whole = batch.records
+        if at != batch.end:
+            return b
+    return batches.shape[0]
 
 
 @cache
@@ -121,43 +174,44 @@ def reader() -> Any:  # noqa: ANN401 - what numba makes of it
 
 def warm() -> None:
     """Compile, or read from the cache, by reading nothing."""
-    reader()(np.frombuffer(b"", np.uint8), 0, 0, False, np.empty(0, COLUMNS))
+    reader()(np.frombuffer(b"", np.uint8), np.zeros(0, BATCHES), np.empty(0, COLUMNS))
 
 
-def parse(head: Head, batch: bytes, *, read: Any = None) -> Run:  # noqa: ANN401 - compiled or plain
-    """The records of a batch.
+def parse(batches: Sequence[Batch], *, read: Any = None) -> tuple[Run, int]:  # noqa: ANN401 - compiled or plain
+    """The records of batches up to the first that is damaged, and how many batches that is.
 
     Args:
-        head: what aiokafka has read of it.
-        batch: all of it.
+        batches: one at least, in the order of their offsets.
         read: another form of the pass, for tests.
 
     Raises:
-        CorruptRecordException: they are not whole.
-        UnsupportedCodecError: nothing here decompresses them.
+        CorruptRecordException: the first is damaged.
+        UnsupportedCodecError: nothing here decompresses the first.
     """
-    count = int.from_bytes(batch[_COUNT:HEAD], signed=True)
-    buffer = batch[HEAD:]
-    if head.compression:
-        if head.compression not in _ROAD:
-            raise UnsupportedCodecError(f"the batch at {head.base} has codec {head.compression}")
+    pieces: list[bytes] = []
+    rows: list[tuple[int, ...]] = []
+    end = total = 0
+    for batch in batches:
         try:
-            buffer = _ROAD[head.compression](buffer)
-        except Exception as error:
-            # Each library has its own kinds of them.
-            raise CorruptRecordException(
-                f"the batch at {head.base} cannot be decompressed: {error}"
-            ) from error
-    if count * _SMALLEST > len(buffer):
-        raise CorruptRecordException(f"the batch at {head.base} has no room for its {count} records")
-    columns = np.empty(max(count, 0), COLUMNS)
-    end = (read or reader())(np.frombuffer(buffer, np.uint8), head.base, head.stamp, head.appended, columns)
-    if end < 0:
-        raise CorruptRecordException(
-            f"record {-1 - end} of the batch at {head.base} is not whole, or in no order"
-        )
-    if end != len(buffer):
-        raise CorruptRecordException(
-            f"the batch at {head.base} has {len(buffer) - end} bytes after its records"
-        )
-    return Run(buffer, columns)
+            piece = batch.unpack()
+        except KafkaError:
+            if not pieces:
+                raise
+            break
+        end += len(piece)
+        count = max(batch.size, 0)
+        total += count
+        pieces.append(piece)
+        rows.append((end, count, batch.base, batch.stamp, batch.appended, 0))
+    buffer = b"".join(pieces) if len(pieces) > 1 else pieces[0]
+    found, columns = np.array(rows, BATCHES), np.empty(total, COLUMNS)
+    whole = int((read or reader())(np.frombuffer(buffer, np.uint8), found, columns))
+    if whole < len(rows):
+        if not whole:
+            at = int(found["whole"][0])
+            what = (
+                f"record {at} is not whole, or in no order" if at < rows[0][1] else "bytes follow its records"
+            )
+            raise CorruptRecordException(f"the batch at {batches[0].base} is damaged: {what}")
+        columns = columns[: int(found["records"][:whole].sum())]
+    return Run(buffer, columns), whole

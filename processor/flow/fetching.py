@@ -1,21 +1,22 @@
 """aiokafka's fetcher, whose records stay columns: a poll gives a run of a partition, not a list of objects.
 
 Network, checksums, decompression, transactions and positions remain aiokafka's. What it makes of a fetched
-partition is replaced: a batch of format 2 gives all its records as one `Run` (`processor.flow.batch`); what
-is of formats before it is read by aiokafka and made a run. For its filter of transactions and its positions
-such a run is one record, with the offset of its last.
+partition is replaced: batches of format 2 give all their records as one `Run` (`processor.flow.batch`); what
+is of formats before it is read by aiokafka and made a run. For its filter of transactions and its positions a
+batch is one record, with the offset of its last.
 
 Every private name of aiokafka that we lean on is in this file. Read in aiokafka 0.14.0.
 """
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
+from typing import Any, cast
 
 from aiokafka.consumer import fetcher
-from aiokafka.errors import CorruptRecordException
+from aiokafka.errors import CorruptRecordException, KafkaError
 from aiokafka.record.memory_records import MemoryRecords
 
-from processor.flow.batch import HEAD, Head, parse
+from processor.flow.batch import HEAD, Batch, parse
 from processor.run import Row, Run
 
 #: Classes and what we call or replace of them.
@@ -48,23 +49,22 @@ def install() -> None:
     fetcher.FetchResult = FetchedPartition
 
 
-class Piece(Run):
-    """The records of one batch, for aiokafka one record."""
-
-    __slots__ = ()
-
-    @property
-    def offset(self) -> int:
-        """Of the last."""
-        return int(self.columns["offset"][-1])
-
-
 class _Batch:
-    """One batch of aiokafka's, whose records come as one piece; all else of it is as it is."""
+    """One batch of aiokafka's, for which it is its own one record.
+
+    Attributes:
+        offset: of its last record.
+        since: the position at which it was fetched; what lies before is not given.
+    """
 
     def __init__(self, batch: Any, data: bytes) -> None:  # noqa: ANN401 - aiokafka's
         self._batch = batch
         self._data = data
+        self.validate_crc = batch.validate_crc
+        self.is_control_batch = batch.is_control_batch
+        self.next_offset = batch.next_offset
+        self.offset = self.next_offset - 1
+        self.since = 0
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - aiokafka's
         return getattr(self._batch, name)
@@ -73,28 +73,22 @@ class _Batch:
         """The marker in a control batch."""
         return next(self._batch)
 
-    def __iter__(self) -> Iterator[Piece]:
+    def __iter__(self) -> Iterator["_Batch"]:
+        yield self
+
+    def part(self) -> Run | Batch:
+        """Its records: a run if they are of an old format."""
         batch = self._batch
         if self._data[_MAGIC] >= _BATCHES:
             appended = bool(batch.timestamp_type)
             stamp = batch.max_timestamp if appended else batch.first_timestamp
-            run = parse(Head(batch.base_offset, stamp, appended, batch.compression_type), self._data)
-        else:
-            # The oldest format has no times.
-            run = Run.of(
-                [
-                    Row(
-                        each.key,
-                        each.value,
-                        each.offset,
-                        -1 if each.timestamp is None else each.timestamp,
-                        [],
-                    )
-                    for each in batch
-                ]
-            )
-        if run:
-            yield Piece(run.buffer, run.columns)
+            return Batch(self._data, batch.base_offset, stamp, appended, batch.compression_type)
+        # The oldest format has no times.
+        rows = [
+            Row(each.key, each.value, each.offset, -1 if each.timestamp is None else each.timestamp, [])
+            for each in batch
+        ]
+        return Run.of(rows).since(self.since)
 
 
 class FetchedBatches:
@@ -143,13 +137,19 @@ class FetchedRuns(fetcher.PartitionRecords):  # type: ignore[misc] # aiokafka ha
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - aiokafka's signature
         super().__init__(*args, **kwargs)
-        self._rest: Run | None = None
+        self._rest: Run | Batch | None = None
         #: Nothing is left.
         self.exhausted = False
 
-    def _consumer_record(self, tp: Any, record: Piece) -> Piece:  # noqa: ANN401, ARG002 - aiokafka's signature
-        """Without what lies before the position: a fetch begins with a whole batch."""
-        return record.since(self.next_fetch_offset)
+    def _consumer_record(self, tp: Any, record: _Batch) -> Run | Batch:  # noqa: ANN401, ARG002 - aiokafka's signature
+        """A batch that lies behind the position, or around it: a fetch begins with a whole batch."""
+        record.since = self.next_fetch_offset
+        part = record.part()
+        if isinstance(part, Batch) and part.base < record.since:
+            # Read by itself, for it is cut.
+            run, _ = parse([part])
+            return run.since(record.since)
+        return part
 
     def take(self, most: int) -> Run:
         """The next records, `most` at most; none when nothing is left.
@@ -158,9 +158,9 @@ class FetchedRuns(fetcher.PartitionRecords):  # type: ignore[misc] # aiokafka ha
             KafkaError: the next batch is damaged. Whatever came before it has been given: each fetch from now
                 on begins with it, and none goes by it.
         """
-        parts: list[Run] = []
+        parts: list[Run | Batch] = []
         room = most
-        while room:
+        while room > 0:
             try:
                 part = self._rest or next(self, None)
             except Exception:
@@ -171,12 +171,51 @@ class FetchedRuns(fetcher.PartitionRecords):  # type: ignore[misc] # aiokafka ha
             if part is None:
                 self.exhausted = True
                 break
-            if len(part) > room:
-                part, self._rest = part[:room], part[room:]
-            self.next_fetch_offset = int(part.columns["offset"][-1]) + 1
+            size = len(part) if isinstance(part, Run) else part.size
+            if size > room and parts:
+                self._rest = part
+                break
             parts.append(part)
-            room -= len(part)
-        return Run.join(parts)
+            room -= max(size, 0)
+        run = self._read(parts)
+        if len(run) > most:
+            run, self._rest = run[:most], run[most:]
+        if self._rest is not None:
+            self.next_fetch_offset = _first(self._rest)
+        elif not self.exhausted:
+            self.next_fetch_offset = max(self.next_fetch_offset, run[-1].offset + 1)
+        return run
+
+    def _read(self, parts: Sequence[Run | Batch]) -> Run:
+        """The records of parts, up to the first that is damaged: there the next fetch begins."""
+        runs: list[Run] = []
+        at = 0
+        while at < len(parts):
+            part = parts[at]
+            if isinstance(part, Run):
+                runs.append(part)
+                at += 1
+                continue
+            group = list(takewhile(lambda each: isinstance(each, Batch), parts[at:]))
+            try:
+                run, whole = parse(cast("list[Batch]", group))
+            except KafkaError:
+                if not runs:
+                    raise
+                whole = 0
+            else:
+                runs.append(run)
+            at += whole
+            if whole < len(group):
+                self.exhausted, self._rest = True, None
+                self.next_fetch_offset = _first(parts[at])
+                break
+        return Run.join([run for run in runs if run])
+
+
+def _first(part: Run | Batch) -> int:
+    """Where a part begins."""
+    return part.base if isinstance(part, Batch) else int(part.columns["offset"][0])
 
 
 class FetchedPartition(fetcher.FetchResult):  # type: ignore[misc] # aiokafka has no types

@@ -26,5 +26,5 @@ def test_after_warming_no_record_waits_for_a_compiler() -> None:
     engine.advance([sent("a", START + n * 1000, temperature=n) for n in range(5)])
     engine = Engine.load(engine.dump(), RULES, partition=0)
     engine.advance([beat(START + n * 1000) for n in range(30)])
-    batch.parse(batch.Head(0, START, appended=False, compression=0), make_batch([Sent(0, 0, b"a", b"1")]))
+    batch.parse([batch.Batch(make_batch([Sent(0, 0, b"a", b"1")]), 0, START, appended=False, compression=0)])
     assert [len(each.signatures) for each in compiled] == before

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from processor.detect.kernel import plain
 from processor.flow import batch
-from processor.flow.batch import HEAD, Head, parse
+from processor.flow.batch import HEAD, Batch, parse
 from processor.run import Run
 from tests.support.batches import CODECS, Sent, fields, make_batch
 
@@ -36,8 +36,10 @@ def ours(data: bytes, read: Callable[..., int]) -> Run:
     theirs: Any = DefaultRecordBatch(data)
     appended = bool(theirs.timestamp_type)
     stamp = theirs.max_timestamp if appended else theirs.first_timestamp
-    head = Head(theirs.base_offset, stamp, appended, theirs.compression_type)
-    return parse(head, data, read=read)
+    one = Batch(data, theirs.base_offset, stamp, appended, theirs.compression_type)
+    run, whole = parse([one], read=read)
+    assert whole == 1
+    return run
 
 
 def theirs(data: bytes) -> list[tuple[object, ...]]:
@@ -185,7 +187,7 @@ def test_what_does_not_decompress_is_refused(codec: str) -> None:
 def test_a_codec_that_nobody_knows_is_refused_with_its_number() -> None:
     data = make_batch([Sent(0, 0, b"k", b"v")])
     with pytest.raises(UnsupportedCodecError, match="codec 6") as caught:
-        parse(Head(0, 0, appended=False, compression=6), data)
+        parse([Batch(data, 0, 0, appended=False, compression=6)])
     assert isinstance(caught.value, KafkaError)
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processor.flow.fetching import FetchedBatches, FetchedPartition, FetchedRuns
-from tests.support.batches import CODECS, Sent, fields, make_batch, make_legacy, make_marker
+from tests.support.batches import CODECS, Sent, fields, make_batch, make_legacy, make_marker, seal
 
 TP = TopicPartition("asset.telemetry.v1", 3)
 
@@ -150,6 +150,26 @@ def test_what_came_before_a_damaged_batch_is_given_and_the_position_stays_before
         again.take(100)
     # Asked once more, it has nothing and goes by nothing.
     assert (len(again.take(100)), again.next_fetch_offset, again.exhausted) == (0, 2, True)
+
+
+def lying(codec: str) -> bytes:
+    """A batch whose checksum is right, and which is cut off or does not decompress."""
+    data = bytearray(make_batch(records(2, 2), base=2, codec=codec))
+    del data[-3:]
+    data[8:12] = (len(data) - 12).to_bytes(4)
+    return seal(data)
+
+
+@pytest.mark.parametrize("codec", ["none", "gzip"])
+def test_what_came_before_a_batch_that_lies_is_given_and_the_position_stays_before_it(codec: str) -> None:
+    bad = lying(codec)
+    ours = fetched(make_batch(records(0, 2)) + bad + make_batch(records(4, 2), base=4), position=1)
+    assert [record.offset for record in ours.take(100)] == [1]
+    assert (ours.next_fetch_offset, ours.exhausted) == (2, True)
+    again = fetched(bad + make_batch(records(4, 2), base=4), position=3)
+    with pytest.raises(CorruptRecordException, match="the batch at 2"):
+        again.take(100)
+    assert (len(again.take(100)), again.next_fetch_offset, again.exhausted) == (0, 3, True)
 
 
 @pytest.mark.parametrize("length", [-12, -1, 0, 3, 20, 40])

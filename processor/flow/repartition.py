@@ -165,9 +165,8 @@ def load(settings: ProcessorSettings, found: Survey) -> tuple[RuleSet, list[Engi
     # A worker that was killed may have told events by a set that has begun since its snapshot.
     begun = int((time.time() + limits.clock_ahead) * 1000)
     engines: dict[int, Engine] = {}
-    for number in range(found.former):
-        snapshot = found.known[number].snapshot
-        if snapshot is not None:
+    for number, (snapshot, *_) in found.known.items():
+        if snapshot is not None and number < found.former:
             engines[number] = Engine.load(
                 snapshot.memory, rules, partition=number, limits=limits, begun=begun
             )

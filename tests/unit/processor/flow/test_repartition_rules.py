@@ -1,6 +1,7 @@
 """Partitions that cannot come under one schedule of rules are refused before anything is changed."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,12 @@ def test_a_set_that_has_begun_since_the_snapshot_is_not_taken_back(tmp_path: Pat
     engine.advance([sent("asset", START, temperature=1)])
     engine = engine.under(engine.plan(parse_rules(BEGUN))[0])
     assert loaded(tmp_path, OLD, engine) == [[parse_rules(OLD).hash, parse_rules(BEGUN).hash]]
+
+
+def test_topics_without_anything_come_under_the_rules_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text(OLD)
+    (tmp_path / "processor.toml").write_text("")
+    settings = load_settings(tmp_path / "processor.toml", {})
+    # There are to be more partitions than there are: none of them has anything.
+    nothing = replace(survey({}, 2), former=5, remembers=False)
+    assert [engine.rules.hash for engine in load(settings, nothing)[1]] == [parse_rules(OLD).hash] * 5

@@ -5,6 +5,7 @@ than all that is done with it: 2 µs of CPU. So a record is made only where some
 """
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple, Self, overload
 
 import numpy as np
@@ -29,6 +30,8 @@ COLUMNS = np.dtype(
 )
 Columns = NDArray[np.void]
 _PLACES = COLUMNS.names[2:]  # type: ignore[index] # it has names
+#: Headers of at most so many bytes are read once for many records.
+_SHORT = 128
 #: A byte of a varint holds seven bits.
 _SEVEN = 0x7F
 _NOTHING = np.empty(0, COLUMNS)
@@ -121,7 +124,7 @@ class Run(Sequence[Record]):
             None if value_end < value else buffer[value:value_end],
             offset,
             timestamp,
-            list(read_headers(buffer[headers:headers_end])),
+            _headers(buffer[headers:headers_end]),
         )
 
 
@@ -146,6 +149,16 @@ def read_headers(written: bytes) -> Iterator[tuple[str, bytes]]:
         value = None if size < 0 else written[at : at + size]
         at += max(size, 0)
         yield name, value  # type: ignore[misc] # as is said above
+
+
+def _headers(written: bytes) -> list[tuple[str, bytes]]:
+    return list(_short_headers(written) if len(written) <= _SHORT else read_headers(written))
+
+
+@lru_cache(1024)
+def _short_headers(written: bytes) -> tuple[tuple[str, bytes], ...]:
+    """Headers of which records have the same few."""
+    return tuple(read_headers(written))
 
 
 def _varint(number: int) -> bytes:

@@ -137,6 +137,7 @@ class FetchedRuns(fetcher.PartitionRecords):  # type: ignore[misc] # aiokafka ha
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - aiokafka's signature
         super().__init__(*args, **kwargs)
+        self.next_fetch_offset: int
         self._rest: Run | Batch | None = None
         #: Nothing is left.
         self.exhausted = False
@@ -159,8 +160,8 @@ class FetchedRuns(fetcher.PartitionRecords):  # type: ignore[misc] # aiokafka ha
                 on begins with it, and none goes by it.
         """
         parts: list[Run | Batch] = []
-        room = most
-        while room > 0:
+        room, begin = most, self.next_fetch_offset
+        while room > 0 and not self.exhausted:
             try:
                 part = self._rest or next(self, None)
             except Exception:
@@ -177,7 +178,11 @@ class FetchedRuns(fetcher.PartitionRecords):  # type: ignore[misc] # aiokafka ha
                 break
             parts.append(part)
             room -= max(size, 0)
-        run = self._read(parts)
+        try:
+            run = self._read(parts)
+        except KafkaError:
+            self.exhausted, self._rest, self.next_fetch_offset = True, None, begin
+            raise
         if len(run) > most:
             run, self._rest = run[:most], run[most:]
         if self._rest is not None:

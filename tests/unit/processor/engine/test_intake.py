@@ -164,17 +164,24 @@ def test_numbers_as_devices_write_them_are_taken(text: str, *, jit: bool) -> Non
 @pytest.mark.parametrize(
     "text",
     ["01", "1.", ".5", "+1", "1e", "1e+", "- 1", "0x1", "1_0", "NaN", "Infinity", "-", "", "1e999", "1e-999",
-     "true", "null", '"1"', "1 2", "1.2.3", "--1", "[1]", '{"v":1}', "-0", "-0.0"],
+     "true", "null", '"1"', "1 2", "1.2.3", "--1", "[1]", '{"v":1}', "-0", "-0.0", "1.234567890123456789",
+     "12345678901234567e2", "1234567890123456789"],
 )  # fmt: skip
 @pytest.mark.parametrize("jit", [True, False])
-def test_what_is_no_plain_number_is_left(text: str, *, jit: bool) -> None:
+def test_what_is_no_plain_number_or_has_too_many_digits_is_left(text: str, *, jit: bool) -> None:
     assert one(b'{"metrics":{"flow":%b}}' % text.encode(), jit=jit, names=("flow",)) is None
 
 
-def test_a_number_in_the_middle_between_two_doubles_is_left() -> None:
-    # 2**53 + 1 and a half of its last place, each beyond what one rounding can tell.
-    for text in (b"90071992547409930e-1", b"90071992547409950e-1"):
-        assert one(b'{"metrics":{"flow":%b}}' % text, jit=True, names=("flow",)) is None
+@pytest.mark.parametrize("jit", [True, False])
+@pytest.mark.parametrize("text", [b"90071992547409930e-1", b"90071992547409950e-1"])
+def test_a_number_in_the_middle_between_two_doubles_is_left(text: bytes, *, jit: bool) -> None:
+    assert one(b'{"metrics":{"flow":%b}}' % text, jit=jit, names=("flow",)) is None
+
+
+@pytest.mark.parametrize("jit", [True, False])
+def test_nothing_is_written_beyond_the_room_for_values(*, jit: bool) -> None:
+    names = tuple(f"m{n}" for n in range(2 * LIMITS.metrics))
+    assert one(b'{"metrics":{"m0":1}}', jit=jit, names=names) is None
 
 
 @pytest.mark.parametrize("jit", [True, False])

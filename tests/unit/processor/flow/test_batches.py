@@ -144,7 +144,7 @@ LIES = {
     "an offset before the batch's": one(b"\0\0" + varint(-1) + NULL + NULL + varint(0)),
     "a varint that the record cuts off": one(b"\0" + b"\xff" * 9),
     "a varint of more than 64 bits": one(b"\0" + b"\xff" * 12 + b"\0\0\0\0\0"),
-    "an offset that the record cuts off": one(b"\0\0" + b"\x80" * 3),
+    "an offset that the record cuts off": one(b"\0\0" + b"\x80" * 6),
     "bytes behind the last record": one(EMPTY + varint(0)) + b"more",
 }
 

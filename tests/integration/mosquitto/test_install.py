@@ -17,7 +17,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from authplugin.brokers.mosquitto import selftest
-from authplugin.brokers.mosquitto.build import find_interpreter
+from authplugin.brokers.mosquitto.build import build_plugin, find_interpreter
 from authplugin.brokers.mosquitto.plan import Places, make_plan
 from authplugin.client import make_key
 from authplugin.client.packets import write_connect
@@ -400,7 +400,7 @@ def test_nothing_is_written_when_the_plugin_cannot_be_built_or_does_not_load(
     ],
 )
 def test_a_gate_that_judges_wrongly_does_not_pass_the_self_test(
-    host: Host, plugin: Path, changes: dict[str, str], says: str, monkeypatch: pytest.MonkeyPatch
+    host: Host, changes: dict[str, str], says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if "good" in changes:
         monkeypatch.setattr(selftest, "SECONDS", 8.0)  # it waits that long for the keys
@@ -414,9 +414,7 @@ def test_a_gate_that_judges_wrongly_does_not_pass_the_self_test(
     mosquitto = selftest.find_mosquitto()
     assert mosquitto is not None
     with pytest.raises(InstallError, match=says):
-        selftest.run_selftest(
-            mosquitto, plan, find_interpreter(), lambda path: path.write_bytes(plugin.read_bytes()), tokens
-        )
+        selftest.run_selftest(mosquitto, plan, find_interpreter(), build_plugin, tokens)
 
 
 def test_a_port_of_the_metrics_that_is_taken_is_named_before_anything_is_written(host: Host) -> None:

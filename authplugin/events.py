@@ -97,6 +97,8 @@ class Events(Observer):
         self._unusable = unusable
         self._rate = denied_per_second
         self._capacity = capacity
+        # One callback tells of more than one thing: beyond half of the room, some of it could be lost.
+        self._enough = min(TAKE, (capacity + 1) // 2)
         self._times = Spelling()
         self._encode = msgspec.json.Encoder().encode
         self._waiting: deque[_Seen] = deque()
@@ -105,6 +107,11 @@ class Events(Observer):
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+    @property
+    def pressing(self) -> bool:
+        """Whether as many wait as are taken at once, or half of those that may."""
+        return len(self._waiting) >= self._enough
 
     def authenticated(self, connect: Connect, decision: Decision, _seconds: float) -> None:
         """Tell of a refused connect, or count it."""
@@ -146,8 +153,8 @@ class Events(Observer):
     def take(self, most: int = TAKE) -> list[AuthEvent]:
         """Take events that wait, the oldest first: ``most`` of them, or half of all if those are more.
 
-        Call it a few times a second, and whenever that many wait: in a storm as many come in one turn
-        of a broker's loop as it has clients in flight.
+        Call it a few times a second, and whenever they are `pressing`: in a storm as many come in one
+        turn of a broker's loop as it has clients in flight.
         """
         self._sum_up()
         self._look_at_keys()

@@ -46,7 +46,7 @@ from authplugin.brokers.mosquitto.live import LiveConfiguration, read, set_log_l
 from authplugin.brokers.mosquitto.unfinished import Unfinished
 from authplugin.clock import SystemClock
 from authplugin.errors import AuthpluginError, Reason
-from authplugin.events import TAKE, Events
+from authplugin.events import Events
 from authplugin.model import Action, Allow, Connect, Decision, Deny, Grant, Possession, Terms
 from authplugin.topics.containment import matches
 
@@ -402,18 +402,19 @@ class Plugin:
             ]
 
     def _publish_events(self, effects: list[Effect]) -> None:
+        """Publish what was told so far, before the kicks: each calls back, and what it tells is newer."""
         if self._events is not None:
-            effects += _publish(self._events)
-            if len(self._events) >= TAKE:
+            effects[:0] = _publish(self._events)
+            if self._events.pressing:
                 effects.append((HURRY, b""))
 
     def _overflow(self) -> tuple[Effect, ...]:
-        """Publish a tick's worth of events when that many wait.
+        """Publish events when so many wait that the tick could come too late.
 
         In a storm more of them come between two ticks than may wait, and 2.1 ticks no sooner when asked.
         """
         events = self._events
-        return () if events is None or len(events) < TAKE else _publish(events)
+        return () if events is None or not events.pressing else _publish(events)
 
     def _adopt_change(self, _effects: list[Effect]) -> None:
         """Have a changed file adopted when this turn of the broker's loop ends, as by a person's signal."""

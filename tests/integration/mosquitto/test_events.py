@@ -1,5 +1,6 @@
 """What the gate saw goes out as messages: to service accounts that may read it, never to or from devices."""
 
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -9,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from authplugin.events import TAKE
 from tests.support.mosquitto import scrape
 from tests.support.mqtt import Client
 
-from .conftest import ASSET, SERVICE, SERVICE_PASSWORD, SHORT, Gated
+from .conftest import ASSET, OTHER_SHORT, SERVICE, SERVICE_PASSWORD, SHORT, Gated
 
 pytestmark = pytest.mark.needs("mosquitto", "cc")
 
@@ -95,8 +97,10 @@ def test_events_wait_for_a_reader_with_a_session_of_its_own(told: Gated) -> None
         assert event(reader, "session_started", SHORT + ":away")["subject"] == ASSET
 
 
-def test_a_storm_of_sessions_is_told_whole(gate_of: Gates, tmp_path: Path) -> None:
-    with gate_of(tmp_path, extra=READER + "\n[events]\ncapacity = 220\n") as gated, watcher(gated) as reader:
+@pytest.mark.parametrize("capacity", [20, 220])
+def test_a_storm_of_sessions_is_told_whole(gate_of: Gates, tmp_path: Path, capacity: int) -> None:
+    extra = f"{READER}\n[events]\ncapacity = {capacity}\n"
+    with gate_of(tmp_path, extra=extra) as gated, watcher(gated) as reader:
         token = gated.token()
         for _ in range(STORM):
             with gated.client() as client:
@@ -106,3 +110,29 @@ def test_a_storm_of_sessions_is_told_whole(gate_of: Gates, tmp_path: Path) -> No
         )
         assert told == {"session_started": STORM, "session_ended": STORM}
         assert scrape(gated.metrics_port)["authplugin_events_dropped_total"] == 0
+
+
+def test_events_come_in_order_when_a_tick_ends_many_sessions(gate_of: Gates, tmp_path: Path) -> None:
+    revoked = tmp_path / "revoked.jsonl"
+    revoked.write_text("# none yet\n")
+    extra = f'{READER}\n[revocation]\nfile = "{revoked}"\n'
+    with (
+        gate_of(tmp_path, extra=extra) as gated,
+        watcher(gated) as reader,
+        contextlib.ExitStack() as fleet,
+    ):
+        many = 2 * TAKE + 50
+        for number in range(many):
+            fleet.enter_context(gated.device(suffix=f":{number}"))
+        token = gated.token(OTHER_SHORT)
+        revoked.write_text(json.dumps({"asset": ASSET}) + "\n")
+        numbers, ended = [], 0
+        while ended < many:
+            # Somebody comes and goes all the time, so that events wait when the sessions are ended.
+            with gated.client() as client:
+                assert client.connect(OTHER_SHORT, "", token) == 0
+            for message in reader.messages(2):
+                told = json.loads(message.payload)
+                numbers.append(int(told["id"].rpartition("-")[2]))
+                ended += told["type"] == "assetgate.auth.session_ended.v1" and told["subject"] == ASSET
+        assert numbers == sorted(numbers)

@@ -38,7 +38,7 @@ def hearing(observers: tuple[Observer, ...], what: str) -> tuple[Callable[..., N
     return tuple(
         getattr(observer, what)
         for observer in observers
-        if getattr(type(observer), what) is not getattr(Observer, what)
+        if getattr(getattr(observer, what), "__func__", None) is not getattr(Observer, what)
     )
 
 

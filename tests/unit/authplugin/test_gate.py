@@ -7,7 +7,7 @@ from authplugin.clones import Finding
 from authplugin.errors import Reason
 from authplugin.explanation import ON_DEMAND, ROWS
 from authplugin.model import Action, Allow, Connect, Decision, Deny, Grant
-from authplugin.observer import Observer
+from authplugin.observer import Observer, hearing
 from authplugin.sessions import Session
 from authplugin.settings import parse
 from authplugin.testing import TokenMint
@@ -311,6 +311,21 @@ def test_a_fault_below_denies_is_counted_and_shows_no_token(bench: Bench) -> Non
         "internal: LookupError"
     ]
     assert len(bench.witness.faults) == 2
+
+
+def test_an_observer_hears_what_it_does_not_inherit_and_nothing_else(bench: Bench) -> None:
+    class Own(Observer):
+        def __init__(self) -> None:
+            self.heard = list[Session]()
+            self.session_opened = self.heard.append  # type: ignore[assignment, method-assign] # its own
+
+        def session_ended(self, session: Session, _reason: Reason | None) -> None:
+            self.heard.append(session)
+
+    own = Own()
+    assert hearing((own, Observer()), "session_opened") == (own.session_opened,)
+    assert hearing((Observer(), own), "session_ended") == (own.session_ended,)
+    assert hearing((own, bench.witness), "authenticated") == (bench.witness.authenticated,)
 
 
 def test_an_observer_that_fails_changes_no_decision(bench: Bench) -> None:

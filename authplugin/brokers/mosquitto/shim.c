@@ -655,7 +655,7 @@ static int on_reload(int event, void *event_data, void *userdata)
 	(void)userdata;
 
 	gate.reloading = true;
-	/* The broker has read its acl_file anew: until that is found to be right, it has the last word. */
+	/* The broker reads its acl_file anew right after this: until that is found to be right, it has the last word. */
 	gate.agreed = false;
 	int gil = py.PyGILState_Ensure();
 	/* (verdict, tables, effects): with ALLOW the tables are what Python decides by now, else the old ones stay. */

@@ -81,6 +81,7 @@ class LiveConfiguration:
             )
             for file, key in ((path, "config_file"), (Path(mosquitto.acl_file), "acl_file"))
         ]
+        self._file = files[0]
         self._watch = Watch(files if mosquitto.watch_s else [], clock=clock, interval=mosquitto.watch_s)
         self._path = path
         self._assembly = assembly
@@ -88,6 +89,8 @@ class LiveConfiguration:
         self._refused = False
         # What was wrong when the files were last looked at: a further try that finds the same is no news.
         self._found = ""
+        # What was wrong when the broker last read them.
+        self._stayed = ""
 
     def reload(self) -> Reload:
         """Adopt the files as they are now, if they can stand; the broker has just read its own."""
@@ -106,6 +109,7 @@ class LiveConfiguration:
             return self._stay(error)
         self.wrong = None
         self._refused = False
+        self._stayed = ""
         assembly.metrics.reloaded(good=True)
         return Reload(ALLOW, ready.tables, effects)
 
@@ -132,9 +136,8 @@ class LiveConfiguration:
             ready = read(self._path)
             self._assembly.rehearse(ready.loaded)
         except (AuthpluginError, OSError) as error:
-            self._refused = True
-            if str(error) != self._found:
-                self._found = str(error)
+            if not self._refused or str(error) != self._found:
+                self._refused, self._found = True, str(error)
                 self._assembly.metrics.reloaded(good=False)
             if isinstance(error, ConfigurationError):
                 raise
@@ -163,8 +166,12 @@ class LiveConfiguration:
 
     def _stay(self, error: Exception) -> Reload:
         """Refuse the new configuration; the old one stays if the broker's own files still fit it."""
-        self._refused = True
+        self._refused, self._found = True, str(error)
         self._assembly.metrics.reloaded(good=False)
+        if self._found != self._stayed:
+            # The watch may have found nothing wrong and not look again. Once for each mistake: were it one
+            # that the watch cannot see, the broker would be told to reload for ever.
+            self._file.refused = self._stayed = self._found
         text = f"the configuration in force stays until this is right: {error}"
         try:
             check_broker(self._assembly.loaded)

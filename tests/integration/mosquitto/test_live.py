@@ -219,6 +219,42 @@ def test_a_configuration_that_names_a_missing_file_is_adopted_when_the_file_come
         assert gated.refusal(lambda client: client.connect(SHORT, "", token)) == "revoked"
 
 
+def test_the_same_mistake_made_again_counts_again(gate_of: Gates, tmp_path: Path) -> None:
+    with gate_of(tmp_path, mosquitto="watch_s = 3") as gated:
+        operator = Operator(gated, signal=False)
+        good_one = operator.config.read_text()
+        bad = good_one.replace("audiences", "audience", 1)
+        operator.write(bad, says="issuers.*audience")
+        wait_good(gated, expected=False)
+        operator.config.write_text(good_one)
+        gated.broker.reload()
+        wait_good(gated, expected=True)
+        operator.write(bad, says="issuers.*audience")
+        wait_good(gated, expected=False)
+
+
+def test_a_configuration_that_could_stand_and_then_could_not_is_tried_again(
+    gate_of: Gates, tmp_path: Path
+) -> None:
+    code = """
+    from authplugin.brokers.assembly import Assembly
+    from authplugin.errors import ConfigurationError
+    adopt, tries = Assembly.adopt, []
+    def fail_once(self, loaded):
+        if not tries:
+            tries.append(loaded)
+            raise ConfigurationError(file="list", line=7, key="line", found="half", expected="all")
+        adopt(self, loaded)
+    Assembly.adopt = fail_once
+    """
+    with gate_of(tmp_path, site=sabotaged_site(tmp_path, code)) as gated:
+        operator = Operator(gated, signal=False)
+        operator.change("expiry_jitter_s = 0.0", "expiry_jitter_s = 1.0", says="list:7: line: found half")
+        said = len(gated.broker.log)
+        gated.broker.wait_for(IN_FORCE, after=said)
+        wait_good(gated, expected=True)
+
+
 def test_topics_change_with_the_acl_file(gate_of: Gates, tmp_path: Path, *, signal: bool) -> None:
     with gate_of(tmp_path) as gated, gated.device() as device:
         operator = Operator(gated, signal=signal)

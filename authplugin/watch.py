@@ -24,6 +24,9 @@ from authplugin.keys.source import read_regular
 INTERVAL_SECONDS = 0.1
 """Between looks; with a door that asks four times a second what is due, a session is gone well within one."""
 
+_IDLE = 20.0
+"""A refused file is left alone for this many times as long as reading it took, if that is longer."""
+
 _LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -58,6 +61,9 @@ class WatchedFile(Generic[T]):
         quiet: whether its owner says what was read.
         retry_s: seconds after which a file that was refused is read again though it is the same: what it
             names may have come since. None for never.
+
+    Attributes:
+        refused: what is wrong with it, "" when nothing is known; its owner may set it, to have it read again.
     """
 
     def __init__(  # noqa: PLR0913 - all there is to say of a file, by name
@@ -87,6 +93,7 @@ class WatchedFile(Generic[T]):
         self._limit = limit
         self._retry_s = retry_s
         self._tried = 0.0
+        self._took = 0.0
         self._seen: tuple[int, ...] | None = None
 
     def changed(self) -> bool:
@@ -95,7 +102,13 @@ class WatchedFile(Generic[T]):
 
     def worth_a_try(self, now: float) -> bool:
         """Whether it was refused long enough ago, in monotonic seconds, to be read again as it is."""
-        return bool(self.refused) and self._retry_s is not None and now - self._tried >= self._retry_s
+        if not self.refused or self._retry_s is None:
+            return False
+        return now - self._tried >= max(self._retry_s, _IDLE * self._took)
+
+    def note_time(self, seconds: float) -> None:
+        """Note what the last read took: what fails after a million lines is not read all day long."""
+        self._took = seconds
 
     def load(self, now: float) -> Callable[[], None]:
         """Read the file; what is returned puts it in force.
@@ -185,11 +198,12 @@ class Watch:
     def step(self) -> None:
         """Look once, and read what changed; for any thread."""
         with self._lock:
-            now = self._clock.monotonic()
             for file in self._files:
+                now = self._clock.monotonic()
                 changed = file.changed()
                 if changed or file.worth_a_try(now):
                     self._reload(file, now, changed=changed)
+                    file.note_time(self._clock.monotonic() - now)
 
     def states(self) -> list[WatchState]:
         """What is known of each file."""

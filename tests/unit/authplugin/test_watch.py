@@ -110,6 +110,27 @@ def test_a_file_that_lacked_another_one_is_read_again_in_time_and_said_to_lack_i
     assert adopted == ["as it was"]
 
 
+def test_a_refused_file_that_takes_long_to_read_is_read_the_less_often(tmp_path: Path) -> None:
+    clock, read, adopted = FakeClock(), list[float](), list[str]()
+
+    def parse(_text: bytes, name: str) -> str:
+        read.append(clock.monotonic())
+        clock.advance(2.0)
+        raise ConfigurationError(file=name, line=1, key="k", found="nothing", expected="a file")
+
+    path = tmp_path / "one"
+    path.write_text("as it is")
+    file = WatchedFile(path, "k", parse=parse, adopt=adopted.append, count=len, limit=100, retry_s=5.0)
+    watch = Watch([file], clock=clock)
+    for _ in range(90):
+        watch.step()
+        clock.advance(1.0)
+    assert len(read) == 3
+    path.write_text("as it was")
+    watch.step()
+    assert len(read) == 4
+
+
 def test_a_file_that_vanishes_takes_nothing_back(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
     scene.path.unlink()
     scene.watch.step()

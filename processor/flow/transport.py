@@ -38,6 +38,8 @@ _NAMES: tuple[tuple[type, tuple[str, ...]], ...] = (
             "force_commit",
             "_filter_committable_offsets",
             "on_partitions_revoked",
+            "on_partitions_assigned",
+            "flow_active",
             "_wait_next_records",
             "_get_active_partitions",
             "on_buffer_drop",
@@ -165,6 +167,8 @@ class BatchConsumer(KafkaConsumer):
         self._safe: dict[TP, int] = {}
         #: Set when a partition whose queue was full has room again.
         self._room = asyncio.Event()
+        #: Set from a revocation until the assignment that follows it.
+        self._released = asyncio.Event()
 
     def _new_consumer_thread(self) -> QuickThread:
         return QuickThread(self, loop=self.loop, beacon=self.beacon)
@@ -191,11 +195,12 @@ class BatchConsumer(KafkaConsumer):
 
     async def _wait_next_records(self, timeout: float) -> Any:  # noqa: ANN401, ASYNC109 - as Faust calls it
         """While every queue is full, wait for room: stock Faust sleeps a second, however soon there is."""
-        if self._buffered_partitions and not self._get_active_partitions():
+        if self.flow_active and self._buffered_partitions and not self._get_active_partitions():
             self._room.clear()
             await self.wait(self._room.wait(), timeout=_FULL)
             if not self._get_active_partitions():
-                return {}, set()
+                # Nothing was asked: of an empty answer while the flow is stopped, Faust would make a seek.
+                return None, None
         return await super()._wait_next_records(timeout)
 
     async def _getmany(self, active_partitions: Any, timeout: float) -> Any:  # noqa: ANN401, ASYNC109 - as Faust calls it
@@ -236,14 +241,17 @@ class BatchConsumer(KafkaConsumer):
         """Ask the flow where each partition starts, and seek there.
 
         Faust calls this while the fetcher may already run: the flow is stopped first, else runs are fetched
-        from the old position and then dropped, one queue of them in each generation.
+        from the old position and then dropped, one queue of them in each generation. It also calls this for a
+        fetch that a revocation met on its way: what was released is not loaded again.
         """
         self.stop_flow()
         generation = self.app.consumer_generation_id
         tps = [tp for tp in self.assignment() if tp.topic == self.app.batch_topic]
-        if not tps:
+        if not tps or self._released.is_set():
             return
         committed = await self.seek_to_committed()
+        if self._released.is_set():
+            return
         for tp in tps:
             offset = committed.get(tp)
             self._committed_offset[tp] = offset if offset is not None and offset >= 0 else None
@@ -255,9 +263,15 @@ class BatchConsumer(KafkaConsumer):
     async def on_partitions_revoked(self, revoked: Any) -> None:  # noqa: ANN401 - Faust's signature
         """Save, commit, and only then let the partitions go."""
         self.stop_flow()
+        self._released.set()
         await self.settle()
         self._safe.clear()
         await super().on_partitions_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: Any, generation_id: int = 0) -> None:  # noqa: ANN401 - Faust's signature
+        """From here on, where each partition starts is asked again."""
+        self._released.clear()
+        await super().on_partitions_assigned(assigned, generation_id)
 
     async def settle(self) -> None:
         """Let the flow save what it has judged, and commit that."""

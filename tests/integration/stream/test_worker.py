@@ -1,4 +1,5 @@
 import json
+import re
 import signal
 import time
 from collections import Counter
@@ -329,6 +330,25 @@ def test_a_worker_stopped_in_mid_stream_repeats_nothing(judged: Watch) -> None:
     assert last.end() == 0
     assert committed(judged.kafka, judged.group, judged.topic("telemetry"), 4) == feed.ends()
     assert len(cases(judged)) == len(feed.expected())
+
+
+@pytest.mark.parametrize("kafka", ["embedded"], indirect=True)
+def test_what_a_worker_released_in_a_rebalance_it_does_not_load_again_before_the_next_generation(
+    judged: Watch,
+) -> None:
+    feed = Feed(judged)
+    first = worker(judged)
+    feed.telemetry(400)
+    second = worker(judged)
+    until(lambda: first.metric("processor_worker_partitions") == 2, 20, "the partitions are shared")
+    assert second.end() == 0
+    until(lambda: first.metric("processor_worker_partitions") == judged.partitions, 20, "it has all again")
+    feed.telemetry(400)
+    same_as_a_quiet_run(judged, feed)
+    assert first.end() == 0
+    loaded = re.findall(r"generation (\d+) of the group", first.said)
+    assert len(loaded) == len(set(loaded))
+    assert "exception performing seek" not in first.said
 
 
 def test_an_open_case_survives_a_restart_and_is_closed_once(judged: Watch) -> None:

@@ -153,6 +153,7 @@ def _take_over(engine: Owner, memory: Memory, old: Schedule) -> None:
     places = np.frombuffer(memory.places, np.uint32)
     if len(places) != len(series):
         raise ValueError("not as many rings as series")
+    _check(memory, assets, blocks, shape, len(series))
     if memory.evidence != engine.limits.evidence:
         recent = zeros((len(series), engine.limits.evidence - 1), RECENT)
         places = zeros((len(series),), places.dtype)
@@ -165,12 +166,39 @@ def _take_over(engine: Owner, memory: Memory, old: Schedule) -> None:
         _restore_banks(engine, memory, old, keep)
         index.series[keep], index.recent[keep], index.places[keep] = series, recent, places
     waiting = np.frombuffer(memory.pool, POOL).copy()
+    _within("samples that wait for no asset or series", waiting["asset"], 0, len(assets))
+    _within("samples that wait for no asset or series", waiting["series"], 0, len(series))
     waiting["series"] = keep[waiting["series"]]
     engine.wait(waiting)
     index.units.update({int(keep[at]): unit for at, unit in memory.units.items()})
     engine.clock.load(memory.clock)
     engine.counts = Counts(*memory.counts)
     _restore_episodes(engine, memory, old, keep)
+
+
+def _check(memory: Memory, assets: Array, blocks: Array, shape: Array, series_count: int) -> None:
+    """Whether rows name only rows that there are: the compiled passes look at whatever they name.
+
+    Raises:
+        ValueError: they do not.
+    """
+    _within("a shape that there is not", shape, -1, len(memory.shapes))
+    widths = np.array([*map(len, memory.shapes), 0])[shape]
+    _within("shapes beyond the series", assets["begin"] + widths, -1, series_count + 1)
+    if not ((assets["width"] == widths) & ((assets["begin"] >= 0) == (shape >= 0))).all():
+        raise ValueError("series that are not of their asset's shape")
+    _within("a series that there is not", assets["whole"], -1, series_count)
+    if (assets["head"] != -1).any() or assets["held"].any():
+        raise ValueError("samples wait that there are not")
+    _within("a block of no asset", blocks["asset"], 0, len(assets))
+    _within("a block of no name", blocks["name"], -1, len(memory.names))
+    _within("a block of no series", blocks["series"], 0, series_count)
+
+
+def _within(wrong: str, numbers: Array, least: int, end: int) -> None:
+    """Refuse numbers below `least`, or at `end` or above."""
+    if len(numbers) and not (least <= int(numbers.min()) and int(numbers.max()) < end):
+        raise ValueError(wrong)
 
 
 def _describe(dtype: np.dtype[Any]) -> list[tuple[str, str]]:
@@ -187,13 +215,19 @@ def _adopt(index: Index, memory: Memory, assets: Array, blocks: Array, shape: Ar
     index.adopt(memory.names)
     for layout, rows in zip(index.layouts, memory.layouts, strict=True):
         layout.first = zeros((series_count + 1,), layout.first.dtype, filled=series_count + 1)
-        np.cumsum(np.frombuffer(rows.counts, np.uint16), out=layout.first[1:])
+        counts = np.frombuffer(rows.counts, np.uint16)
+        np.cumsum(counts, out=layout.first[1:])
         layout.rule = owned(np.frombuffer(rows.rule, layout.rule.dtype))
-        layout.rows = int(layout.first[-1])
+        layout.rows = int(counts.sum(dtype=np.int64))
+        if layout.rows != len(layout.rule):
+            raise ValueError("not as many rows as the series have")
+        _within("a rule that there is not", layout.rule, 0, len(layout.rules))
     for bank, old in zip(index.banks, memory.banks, strict=True):
         if _describe(bank.kernel.detector.state) == old.state:
             bank.state = owned(np.frombuffer(old.rows, bank.state.dtype))
             bank.flag = owned(np.frombuffer(old.flags, np.uint8))
+            if not len(bank.state) == len(bank.flag) == bank.rows:
+                raise ValueError("not as many states as rows")
         bank.fit()
 
 

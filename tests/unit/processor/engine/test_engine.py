@@ -1,6 +1,7 @@
 """One partition from records to events, as plain Python; test_invariants compares it with the compiled."""
 
 import json
+import struct
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -8,6 +9,7 @@ import msgspec
 import pytest
 
 from processor.engine import Engine, Limits
+from processor.engine.order import ASSET, POOL
 from processor.errors import DeadReason, StreamError
 from processor.model import Outcome
 from processor.rules import parse_rules
@@ -337,6 +339,63 @@ def test_a_damaged_dump_is_refused_with_what_to_do(change: dict[str, object]) ->
     damaged = msgspec.msgpack.encode(msgspec.msgpack.decode(one.dump()) | change)
     with pytest.raises(StreamError, match=r"partition 0 is damaged.*write a tombstone"):
         Engine.load(damaged, one.rules, partition=0, jit=False)
+
+
+def lie(rows: bytes, place: int, number: int) -> bytes:
+    """Columns of numbers of 32 bits of which one is another."""
+    return rows[: 4 * place] + struct.pack("<i", number) + rows[4 * place + 4 :]
+
+
+#: Numbers of 32 bits before an asset's `head`, of which `held`, `whole`, `begin` and `width` follow.
+HEAD = ASSET.fields["head"][1] // 4  # type: ignore[index] # it has fields
+
+
+@pytest.mark.parametrize(
+    ("column", "place", "number", "why"),
+    [
+        ("assets", HEAD, 7, "samples wait"),
+        ("assets", HEAD + 1, 1, "samples wait"),
+        ("assets", HEAD + 2, 10**6, "a series that there is not"),
+        ("assets", HEAD + 3, 10**6, "shapes beyond the series"),
+        ("assets", HEAD + 3, -7, "shapes beyond the series"),
+        ("assets", HEAD + 4, 10**6, "not of their asset's shape"),
+        ("blocks", 0, 10**6, "a block of no series"),
+        ("blocks", 1, 10**6, "a block of no asset"),
+        ("blocks", 2, 10**6, "a block of no name"),
+        ("pool", POOL.fields["series"][1] // 4, -2, "samples that wait for no"),  # type: ignore[index] # as above
+        ("pool", POOL.fields["asset"][1] // 4, 10**6, "samples that wait for no"),  # type: ignore[index] # as above
+    ],
+)
+def test_a_dump_that_names_rows_that_there_are_not_is_refused(
+    column: str, place: int, number: int, why: str
+) -> None:
+    one = engine(lateness=60)
+    one.advance([sent("a", at(n), temperature=90) for n in range(5)])
+    whole = msgspec.msgpack.decode(one.dump())
+    whole[column] = lie(whole[column], place, number)
+    with pytest.raises(StreamError, match=rf"partition 0 is damaged \(.*{why}"):
+        Engine.load(msgspec.msgpack.encode(whole), one.rules, partition=0, jit=False)
+
+
+@pytest.mark.parametrize(
+    ("part", "column", "value", "why"),
+    [
+        ("layouts", "rule", b"\x4d", "a rule that there is not"),
+        ("layouts", "rule", b"", "not as many rows"),
+        ("layouts", "counts", b"\x60\xea", "not as many rows"),
+        ("banks", "flags", b"", "not as many states"),
+        ("banks", "rows", b"", "not as many states"),
+    ],
+)
+def test_a_dump_whose_rows_of_rules_do_not_fit_their_series_is_refused(
+    part: str, column: str, value: bytes, why: str
+) -> None:
+    one = engine()
+    one.advance([sent("a", at(n), temperature=90) for n in range(5)])
+    whole = msgspec.msgpack.decode(one.dump())
+    whole[part][0][column] = value
+    with pytest.raises(StreamError, match=rf"partition 0 is damaged \({why}"):
+        Engine.load(msgspec.msgpack.encode(whole), one.rules, partition=0, jit=False)
 
 
 def test_the_size_of_its_memory_can_be_told() -> None:

@@ -19,18 +19,22 @@ from processor.run import COLUMNS, Run
 #: Bytes of a batch before its records, and where they count them.
 HEAD = 61
 _COUNT = 57
+#: Where it says how far behind its first offset its last one lies, also when compaction has removed that.
+_LAST, _LAST_END = 23, 27
 #: No record is smaller: length, attributes, two deltas, key, value and headers take a byte each.
 _SMALLEST = 7
 #: A byte of a varint holds seven bits of its 64.
 _SEVEN, _BITS = 0x7F, 64
 _ROAD = {1: codec.gzip_decode, 2: codec.snappy_decode, 3: codec.lz4_decode, 4: codec.zstd_decode}
 #: Batches whose records lie in one buffer: where each ends, how many it has, offset and time that they count
-#: from (their very time when the log `appended` them), and how many of them were found whole.
+#: from (their very time when the log `appended` them), how far their offsets go, and how many of them were
+#: found whole.
 BATCHES = np.dtype(
     [
         ("end", np.int64),
         ("records", np.int64),
         ("offset", np.int64),
+        ("last", np.int64),
         ("stamp", np.int64),
         ("appended", np.int64),
         ("whole", np.int64),
@@ -60,6 +64,11 @@ class Batch(NamedTuple):
     def size(self) -> int:
         """How many records it says it has."""
         return int.from_bytes(self.data[_COUNT:HEAD], signed=True)
+
+    @property
+    def last(self) -> int:
+        """Its last offset, from its base."""
+        return int.from_bytes(self.data[_LAST:_LAST_END], signed=True)
 
     def unpack(self) -> bytes:
         """The bytes of the records.
@@ -130,7 +139,7 @@ def read(buffer, batches, columns):  # type: ignore[no-untyped-def] # noqa: ANN0
             if at < 0:
                 return b
             place, at = _varint(buffer, at, end)
-            if at < 0:
+            if at < 0 or place > batch.last:
                 return b
             row.offset = batch.offset + place
             if row.offset <= before:
@@ -202,7 +211,7 @@ def parse(batches: Sequence[Batch], *, read: Any = None) -> tuple[Run, int]:  # 
         count = max(batch.size, 0)
         total += count
         pieces.append(piece)
-        rows.append((end, count, batch.base, batch.stamp, batch.appended, 0))
+        rows.append((end, count, batch.base, batch.last, batch.stamp, batch.appended, 0))
     buffer = b"".join(pieces) if len(pieces) > 1 else pieces[0]
     found, columns = np.array(rows, BATCHES), np.empty(total, COLUMNS)
     whole = int((read or reader())(np.frombuffer(buffer, np.uint8), found, columns))

@@ -171,6 +171,16 @@ def test_offsets_that_do_not_ascend_are_refused(read: Callable[..., int]) -> Non
         ours(make_batch([Sent(1, 0, b"k", b"v"), Sent(1, 0, b"k", b"v")]), read)
 
 
+@READERS
+def test_an_offset_beyond_the_last_of_its_batch_is_refused_for_the_position_would_skip_what_follows(
+    read: Callable[..., int],
+) -> None:
+    beyond = [Sent(0, 0, b"k", b"v"), Sent(1000, 0, b"k", b"v")]
+    with pytest.raises(CorruptRecordException, match="record 1 is not whole, or in no order"):
+        ours(make_batch(beyond, last=1), read)
+    assert len(ours(make_batch(beyond, last=1000), read)) == 2
+
+
 def test_a_batch_that_compaction_has_emptied_has_no_records() -> None:
     data = bytearray(make_batch([Sent(0, 0, b"k", b"v")])[:HEAD])
     struct.pack_into(">i", data, _COUNT, 0)

@@ -241,7 +241,7 @@ def _message(buffer: Any, row: Any, shape: int, known: Any, record: Any, values:
     return bool(measured and seq < _WHOLE and _mark(buffer, at, end, _CLOSE) == end)
 
 
-def take(buffer, columns, header, longest, latest, ahead, known, records, values, taken):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201, PLR0913, PLR0917 - compiled: one argument a column
+def take(buffer, columns, header, longest, most, latest, ahead, known, records, values, taken):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201, PLR0913, PLR0917 - compiled: one argument a column
     """Read the usual records of a run.
 
     Args:
@@ -249,6 +249,7 @@ def take(buffer, columns, header, longest, latest, ahead, known, records, values
         columns: where the records lie.
         header: the usual record's headers as they are written; empty when no record is usual.
         longest: most bytes of a payload.
+        most: most metrics of a message.
         latest: latest time of receipt.
         ahead: how far a message's time may be ahead of it.
         known: the columns of `Directory`.
@@ -272,6 +273,7 @@ def take(buffer, columns, header, longest, latest, ahead, known, records, values
             or shapes[at] < 0
             # One of so many that its names are in no column.
             or shapes[at] >= names.shape[0] - 1
+            or names[shapes[at] + 1] - names[shapes[at]] > most
             or row.value_end < row.value
             or row.value_end - row.value > longest
             or header.shape[0] == 0

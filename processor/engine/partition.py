@@ -150,8 +150,8 @@ class Engine:
         # A metric takes five bytes at least.
         values = np.empty(len(run.buffer) // 5 + self.limits.metrics)
         self._passes.take(
-            np.frombuffer(run.buffer, np.uint8), run.columns, self._header, self.limits.payload_bytes, LATEST,
-            self._ahead, self.index.keys.columns, rows, values, taken,
+            np.frombuffer(run.buffer, np.uint8), run.columns, self._header, self.limits.payload_bytes,
+            self.limits.metrics, LATEST, self._ahead, self.index.keys.columns, rows, values, taken,
         )  # fmt: skip
         return taken, rows, values
 

@@ -57,8 +57,8 @@ def take(run: Run, known: Directory, *, jit: bool) -> list[Taken | None]:
     values = np.full(len(run.buffer) // 5 + LIMITS.metrics, 7.0)
     run_take = ordering(jit=True).take if jit else plain(intake.take)
     run_take(
-        np.frombuffer(run.buffer, np.uint8), run.columns, HEADER, LIMITS.payload_bytes, LATEST,
-        round(LIMITS.clock_ahead * 1000), known.columns, rows, values, taken,
+        np.frombuffer(run.buffer, np.uint8), run.columns, HEADER, LIMITS.payload_bytes, LIMITS.metrics,
+        LATEST, round(LIMITS.clock_ahead * 1000), known.columns, rows, values, taken,
     )  # fmt: skip
     found: list[Taken | None] = []
     done = 0

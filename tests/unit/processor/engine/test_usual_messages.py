@@ -99,3 +99,14 @@ def test_both_roads_read_mutilated_messages_the_same(seed: int) -> None:
 def test_a_payload_beyond_the_bound_is_refused_though_it_is_of_the_usual_kind() -> None:
     _, outcome = judge([FIRST, FIRST[:-1] + b" " * 64 + b"}"], Limits(payload_bytes=100))
     assert [letter.reason.value for letter in outcome.dead] == ["oversize"]
+
+
+def test_a_message_of_more_metrics_than_a_lowered_limit_allows_is_refused() -> None:
+    values = (FIRST.replace(b'"seq":1', b'"seq":%d' % n) for n in (1, 2))
+    first, later = (
+        Written(b"press-7", each, n, START + 10_000, [("t", b"telemetry")]) for n, each in enumerate(values)
+    )
+    one = Engine(RULES, partition=0, jit=False)
+    one.advance([first])
+    lowered = Engine.load(one.dump(), RULES, partition=0, limits=Limits(metrics=1), jit=False)
+    assert [dead.detail for dead in lowered.advance([later]).dead] == ["2 metrics, at most 1"]

@@ -34,7 +34,7 @@ from authplugin.client.packets import (
 )
 from authplugin.errors import InstallError
 
-SECONDS = 15.0
+SECONDS = 30.0
 """Longest time until the broker answers, and until it accepts the first good token."""
 
 _PAUSE_SECONDS = 0.05

@@ -229,13 +229,11 @@ from processor.flow.repartition import repartition
 from processor.flow.survey import survey
 from processor.settings import load
 
-settings, left, number = load(pathlib.Path(sys.argv[1])), int(sys.argv[2]), signal.Signals[sys.argv[3]]
+settings, last, number = load(pathlib.Path(sys.argv[1])), sys.argv[2], signal.Signals[sys.argv[3]]
 
 def say(step):
-    global left
     print(step, flush=True)
-    left -= 1
-    if not left:
+    if step.startswith(last):
         os.kill(os.getpid(), number)
 
 try:
@@ -256,20 +254,19 @@ def test_killed_at_any_step_the_worker_refuses_and_another_run_completes_it(two:
     settings = two.settings()
     steps: list[str] = []
     # In the middle of judging; between two of the records of the transaction; before it is committed.
-    for last in (3, 5, 6, 99):
+    written = [f"{two.topic('state')}[{number}]" for number in (1, 2)]
+    for last in ("judging", *written, "never"):
         run = subprocess.run(
-            [sys.executable, "-c", DRIVER, settings, str(last), "SIGKILL"], capture_output=True, text=True,
+            [sys.executable, "-c", DRIVER, settings, last, "SIGKILL"], capture_output=True, text=True,
             timeout=60, cwd=Path(__file__).parents[3], check=False,
         )  # fmt: skip
         steps.append(run.stdout.splitlines()[-1])
         if steps[-1].startswith("done"):
             break
         assert run.returncode == -9, run.stderr
-        if f"{two.topic('state')}[1]" in steps[-1]:
+        if last == written[0]:
             assert "state repartition" in two.run("worker", "--config", settings, expect=1)
-    assert [step.partition(":")[0].split()[0] for step in steps] == [
-        "judging", f"{two.topic('state')}[1]", f"{two.topic('state')}[2]", "done"
-    ]  # fmt: skip
+    assert [step.partition(":")[0].split()[0] for step in steps] == ["judging", *written, "done"]
     fleet.live(10, 3)
     again = worker(two, settings)
     judged_to_the_end(two)
@@ -287,7 +284,7 @@ def test_of_two_runs_at_once_the_later_one_completes_it_and_the_other_says_so(tw
     two.partitions = 3
     settings = two.settings()
     earlier = subprocess.Popen(
-        [sys.executable, "-c", DRIVER, settings, "4", "SIGSTOP"], stdout=subprocess.PIPE,
+        [sys.executable, "-c", DRIVER, settings, "writing", "SIGSTOP"], stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3],
     )  # fmt: skip
     try:
@@ -342,12 +339,17 @@ def test_an_error_in_the_middle_of_writing_leaves_no_transaction_open(two: Watch
         repartition(settings, survey(settings, None), fail)
     client = AdminClient({"bootstrap.servers": two.kafka.bootstrap, "log_level": 0})
     latest = {TopicPartition(state, 0): OffsetSpec.latest()}  # type: ignore[no-untyped-call] # it has none
-    ends = [
-        client.list_offsets(latest, isolation_level=level)[TopicPartition(state, 0)].result().offset
-        for level in (IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED)
-    ]
-    # What is committed is all there is: nobody waits for the end of a transaction.
-    assert ends[0] == ends[1]
+
+    def end(level: IsolationLevel) -> int:
+        found = client.list_offsets(latest, isolation_level=level)
+        return int(found[TopicPartition(state, 0)].result().offset)
+
+    # What is committed is all there is, once Kafka has noted the abort: nobody waits for a transaction's end.
+    until(
+        lambda: end(IsolationLevel.READ_COMMITTED) == end(IsolationLevel.READ_UNCOMMITTED),
+        10,
+        "no transaction is open",
+    )
 
 
 def test_it_refuses_while_a_worker_runs_while_somebody_writes_and_where_kafka_cannot(two: Watch) -> None:
@@ -363,7 +365,12 @@ def test_it_refuses_while_a_worker_runs_while_somebody_writes_and_where_kafka_ca
     assert command.process.stdout is not None
     while "watching" not in command.process.stdout.readline():
         assert command.process.poll() is None, command.said
-    fleet.live(1, 2)
+
+    def write() -> bool:
+        fleet.live(1, 2)
+        return command.process.poll() is not None
+
+    until(write, 30, "it has seen the records")
     assert command.process.wait(30) == 1
     assert "records still arrive" in command.said
     assert length(two.kafka, two.topic("telemetry")) > 0

@@ -1,4 +1,7 @@
-"""More partitions: whatever happens meanwhile, what is told is what one engine tells that nobody disturbs."""
+"""More partitions: whatever happens meanwhile, what is told is what one engine tells that nobody disturbs.
+
+Long, because one fleet and one way to compare serve every moment at which it may be broken off.
+"""
 
 import signal
 import subprocess

@@ -1,3 +1,8 @@
+"""The worker on Kafka: what it judges, saves and tells through crashes, restarts and rebalances.
+
+Long, because one feed and one way to compare serve everything that may happen to a worker.
+"""
+
 import json
 import re
 import signal

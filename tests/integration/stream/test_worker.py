@@ -67,7 +67,7 @@ class Feed:
         assert self._producer.flush(20) == 0
 
     def raw(self, value: bytes, key: bytes | None, number: int = -1, *, received: int = 0) -> None:
-        """One record; `received`: seconds since the epoch, 0 for now."""
+        """One record, received at that second since the epoch; 0 stands for the present."""
 
         def stored(_error: object, message: Message) -> None:
             partition, offset = message.partition(), message.offset()

@@ -1,3 +1,8 @@
+"""The gate whole: who comes in, as what, and what every refusal says.
+
+Long, because one gate is asked everything that a door may ask, and what it answers is read together.
+"""
+
 import hashlib
 from pathlib import Path
 

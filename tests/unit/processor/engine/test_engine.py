@@ -1,4 +1,7 @@
-"""One partition from records to events, as plain Python; test_invariants compares it with the compiled."""
+"""One partition from records to events, as plain Python; test_invariants compares it with the compiled.
+
+Long, because all that a record may lead to is read beside the one engine that it goes through.
+"""
 
 import json
 import struct

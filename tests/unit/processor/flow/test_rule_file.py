@@ -99,7 +99,6 @@ def test_each_of_many_mistakes_in_a_row_is_told(tmp_path: Path, caplog: pytest.L
     file = tmp_path / "rules.yaml"
     file.write_text(text(80))
     metrics = WorkerMetrics()
-    caplog.handler.addFilter(RateLimit())
 
     async def take(_: RuleSet) -> None:
         pytest.fail("a wrong file is taken")
@@ -116,6 +115,6 @@ def test_each_of_many_mistakes_in_a_row_is_told(tmp_path: Path, caplog: pytest.L
                     await asyncio.sleep(0.001)
         following.cancel()
 
-    with caplog.at_level(logging.ERROR):
+    with caplog.at_level(logging.ERROR), caplog.filtering(RateLimit()):
         asyncio.run(mistake())
     assert [f"'wrong{number}'" in caplog.text for number in range(1, 9)] == [True] * 8

@@ -221,7 +221,6 @@ def test_what_cannot_be_judged_is_a_dead_letter_with_its_reason_its_origin_and_i
     assert program.metric("processor_worker_dead_letters_total") == len(bad)
 
 
-@pytest.mark.parametrize("kafka", ["embedded"], indirect=True)
 def test_a_memory_under_a_key_of_another_build_is_refused_unless_a_later_one_has_taken_its_place(
     judged: Watch,
 ) -> None:
@@ -271,7 +270,6 @@ def test_an_asset_that_invents_metrics_and_floods_is_found_and_the_others_are_ju
     assert program.end() == 0
 
 
-@pytest.mark.parametrize("kafka", ["embedded"], indirect=True)
 def test_how_far_a_worker_is_behind_is_told_in_records_and_in_seconds_until_it_has_caught_up(
     judged: Watch,
 ) -> None:
@@ -337,40 +335,6 @@ def test_a_worker_stopped_in_mid_stream_repeats_nothing(judged: Watch) -> None:
     assert len(cases(judged)) == len(feed.expected())
 
 
-def join(judged: Watch) -> Program:
-    """A worker beside another; at times the embedded cluster answers its SyncGroup as no Kafka does."""
-    for _ in range(3):
-        try:
-            return judged.start("worker", "--config", judged.settings(), seconds=15)
-        except pytest.fail.Exception as failure:
-            if "SyncGroup" not in str(failure):
-                raise
-    pytest.fail("the embedded cluster lets no second worker in")
-
-
-@pytest.mark.parametrize("kafka", ["embedded"], indirect=True)
-def test_what_a_worker_released_in_a_rebalance_it_does_not_load_again_before_the_next_generation(
-    judged: Watch,
-) -> None:
-    feed = Feed(judged)
-    first = worker(judged)
-    feed.telemetry(400)
-    second = join(judged)
-    until(lambda: first.metric("processor_worker_partitions") == 2, 20, "the partitions are shared")
-    assert second.end() == 0
-    until(lambda: first.metric("processor_worker_partitions") == judged.partitions, 20, "it has all again")
-    feed.telemetry(400)
-    same_as_a_quiet_run(judged, feed)
-    assert first.end() == 0
-    # What it says of a partition that it loads stands before what it says of the generation.
-    said = re.split(r"generation (\d+) of the group", first.said)
-    seen: set[str] = set()
-    for before, generation in zip(said[::2], said[1::2], strict=False):
-        assert generation not in seen or ": rules " not in before
-        seen.add(generation)
-    assert "exception performing seek" not in first.said
-
-
 def test_an_open_case_survives_a_restart_and_is_closed_once(judged: Watch) -> None:
     settings = judged.settings(worker__instance_id="one")
     feed = Feed(judged)
@@ -422,6 +386,33 @@ on_the_real_kafka = [
 
 class TestOnTheRealKafka:
     pytestmark = on_the_real_kafka
+
+    def test_what_a_worker_released_in_a_rebalance_it_does_not_load_again_before_the_next_generation(
+        self, judged: Watch
+    ) -> None:
+        feed = Feed(judged)
+        first, frozen = (worker(judged, worker__session_timeout=6) for _ in range(2))
+        until(lambda: first.metric("processor_worker_partitions") == 2, 20, "the partitions are shared")
+        feed.telemetry(400)
+        until(lambda: len(cases(judged)) >= len(feed.expected()), 20, "both judge")
+        # One that does not answer keeps the group from its next generation for the length of a session, so
+        # the fetch that the first one has on its way comes back between the two.
+        frozen.process.send_signal(signal.SIGSTOP)
+        third = worker(judged, worker__session_timeout=6)
+        until(lambda: first.metric("processor_worker_partitions") == 2, 20, "the partitions are shared again")
+        frozen.end(signal.SIGKILL)
+        assert third.end() == 0
+        until(lambda: first.metric("processor_worker_partitions") == judged.partitions, 20, "it has all")
+        feed.telemetry(400)
+        same_as_a_quiet_run(judged, feed)
+        assert first.end() == 0
+        # What it says of a partition that it loads stands before what it says of the generation.
+        said = re.split(r"generation (\d+) of the group", first.said)
+        seen: set[str] = set()
+        for before, generation in zip(said[::2], said[1::2], strict=False):
+            assert generation not in seen or ": rules " not in before
+            seen.add(generation)
+        assert "exception performing seek" not in first.said
 
     def test_two_workers_share_and_a_dead_ones_partitions_are_taken_over(self, judged: Watch) -> None:
         feed = Feed(judged)

@@ -43,6 +43,7 @@ from authplugin.brokers.mosquitto.departures import Departures
 from authplugin.brokers.mosquitto.exchange import Exchanges
 from authplugin.brokers.mosquitto.lines import LineBudget, WaitingLines, line, shown
 from authplugin.brokers.mosquitto.live import LiveConfiguration, read, set_log_level
+from authplugin.brokers.mosquitto.subscriptions import Subscriptions
 from authplugin.brokers.mosquitto.unfinished import Unfinished
 from authplugin.clock import SystemClock
 from authplugin.errors import AuthpluginError, Reason
@@ -155,6 +156,7 @@ class Plugin:
         self._clients: dict[int, str] = {}
         clients = assembly.loaded.settings.clones.clients_per_asset
         self._exchanges = Exchanges(assembly.guards.throttle, Unfinished(clients))
+        self._subscriptions = Subscriptions()
         # Who came in by an exchange, as they asked: the broker asks again at SIGHUP and has no password.
         self._proved: dict[int, Connect] = {}
         self._departures = Departures()
@@ -270,17 +272,24 @@ class Plugin:
         name = topic.decode()
         asset_id = username.decode()
         session = self._sessions.find(self._clients.get(client, ""))
-        if session is not None and session.connection == client:
-            grant = session.grant
-            decision = self._gate.authorize(grant, action, name)
-        else:
+        if session is not None and session.connection != client:
+            session = None
+        subscribes, publishes = action is Action.SUBSCRIBE, action is Action.PUBLISH
+        decision: Decision
+        if session is None:
             grant = Grant(asset_id, "", 0.0, b"", b"", Terms("", "", self._gate.policy.topics))
             decision = _judge_late(grant, action, name)
-            self._metrics.authorized(grant, action, name, decision)
-        publishes = action is Action.PUBLISH
+            self._observe(grant, action, name, decision)
+        elif subscribes and not self._subscriptions.admits(asset_id, session.address, time.monotonic()):
+            grant = session.grant
+            decision = Deny(Reason.THROTTLED, "too many subscriptions, one a second is left")
+            self._observe(grant, action, name, decision)
+        else:
+            grant = session.grant
+            decision = self._gate.authorize(grant, action, name)
         if retain and publishes and isinstance(decision, Allow) and name not in grant.publish:
             decision = Deny(Reason.TOPIC_DENIED, "retained messages are for single topics such as the status")
-            self._metrics.authorized(grant, action, name, decision)
+            self._observe(grant, action, name, decision)
         if isinstance(decision, Deny):
             what = f"refused asset {shown(asset_id)} to {action.value} {shown(name)}"
             return Answer(DENY, effects=self._refusal(decision, what))
@@ -450,6 +459,12 @@ class Plugin:
                 effects += self._note(f"disconnecting client {shown(session.client_id)}: {reason.value}")
             effects.append((KICK, session.client_id.encode()))
             self._departures.expect(session, now)
+
+    def _observe(self, grant: Grant, action: Action, topic: str, decision: Decision) -> None:
+        """Count and write down what was decided about a topic here and not by the gate."""
+        for observer in (self._metrics, self._assembly.audit):
+            if observer is not None:
+                observer.authorized(grant, action, topic, decision)
 
     def _note(self, text: str) -> tuple[Effect, ...]:
         return (line(LOG_NOTICE, text),) if _LOG.isEnabledFor(logging.INFO) else ()

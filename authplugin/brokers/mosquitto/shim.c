@@ -517,20 +517,16 @@ static int on_auth_continue(int event, void *event_data, void *userdata)
 	return ERR_AUTH_CONTINUE;
 }
 
-/* Whether a topic is where every device may be. */
+/* Whether a topic is where every device may be. By lengths first: this is every message of a fleet. */
 static bool on_a_road(const struct road *roads, size_t count, const char *asset, const char *topic, bool retain)
 {
-	size_t length = strlen(asset);
+	size_t length = strlen(asset), whole = strlen(topic);
 	for(size_t i = 0; i < count; i++){
 		const struct road *road = &roads[i];
-		if(retain && !road->retain) continue;
-		if(strncmp(topic, road->before, road->before_length)) continue;
-		const char *rest = topic + road->before_length;
-		if(strncmp(rest, asset, length)) continue;
-		rest += length;
-		if(strncmp(rest, road->after, road->after_length)) continue;
-		rest += road->after_length;
-		if(*rest == '\0' || (road->below && *rest == '/')) return true;
+		size_t head = road->before_length + length, end = head + road->after_length;
+		if(whole < end || (whole > end && !(road->below && topic[end] == '/')) || (retain && !road->retain)) continue;
+		if(!memcmp(topic, road->before, road->before_length) && !memcmp(topic + road->before_length, asset, length)
+				&& !memcmp(topic + head, road->after, road->after_length)) return true;
 	}
 	return false;
 }

@@ -5,13 +5,12 @@ that session would have ended. It takes a token that holds, so the debt is its a
 without one owes nothing in an asset's name. Whoever has copied a token does: so an address from which
 the asset has proved its key has a debt of its own, and its device comes in from there whatever
 the others owe.
-
-A debt is the time by which it is paid (the generic cell rate algorithm, ITU-T I.371), as in `Throttle`.
 """
 
 import contextlib
 from collections import OrderedDict
 
+from authplugin.brokers.mosquitto.debts import Debts
 from authplugin.jose.identity import IdForm, canonical_asset_id
 from authplugin.throttle import network
 
@@ -24,8 +23,6 @@ PAID_SECONDS = 60.0
 CAPACITY = 100_000
 
 _RECORD_ID = 15
-_ROUNDING = 1e-3
-"""Seconds, more than what rounding adds to a debt."""
 
 Place = tuple[str, bytes]
 """An asset and the network that it is at; nothing for those where it has proved no key."""
@@ -39,10 +36,10 @@ class Unfinished:
     """
 
     def __init__(self, clients: int = 1) -> None:
-        # How far ahead a debt may reach before the last one that may be unfinished.
-        self._reach = (AT_ONCE + clients - 2) * PAID_SECONDS + _ROUNDING
-        # When each debt is paid, and where keys were proved; what is oldest goes first.
-        self._debts: OrderedDict[Place, float] = OrderedDict()
+        self._debts: Debts[Place] = Debts(
+            at_once=AT_ONCE + clients - 1, paid_seconds=PAID_SECONDS, capacity=CAPACITY
+        )
+        # Where keys were proved; what is oldest goes first.
         self._proved: OrderedDict[Place, None] = OrderedDict()
 
     def __len__(self) -> int:
@@ -59,22 +56,15 @@ class Unfinished:
 
     def admits(self, place: Place, now: float) -> bool:
         """Whether one more may begin there; ``now`` is in monotonic seconds."""
-        return self._debts.get(place, now) - now <= self._reach
+        return self._debts.admits(place, now)
 
     def begin(self, place: Place, now: float) -> None:
         """Note that one has begun."""
-        self._debts[place] = max(self._debts.get(place, now), now) + PAID_SECONDS
-        self._debts.move_to_end(place)
-        if len(self._debts) > CAPACITY:
-            self._debts.popitem(last=False)
+        self._debts.charge(place, now)
 
     def finish(self, place: Place, now: float) -> None:
         """Note that one was answered, well or not: it costs the broker nothing more."""
-        paid = self._debts.get(place, now) - PAID_SECONDS
-        if paid > now:
-            self._debts[place] = paid
-        else:
-            self._debts.pop(place, None)
+        self._debts.forgive(place, now)
 
     def prove(self, client_id: str, address: str) -> None:
         """Note that a client has proved its asset's key at an address."""

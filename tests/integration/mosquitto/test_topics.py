@@ -1,7 +1,10 @@
 """What a device may touch: its own topics and nothing of anyone else's, however it asks."""
 
+import time
+
 import pytest
 
+from authplugin.jose.identity import suffix
 from tests.support.mqtt import Closed, Will
 
 from .conftest import ASSET, OTHER, OTHER_SHORT, SHORT, Gated
@@ -179,3 +182,26 @@ def test_a_service_account_cannot_pose_as_an_asset_of_its_own_name(gated: Gated)
         assert other.publish("assetgate/heartbeat", b"beat") == 0
         fresh = next(message for message in iter(lambda: bridge.messages(1)[0], None) if not message.retain)
         assert (fresh.topic, fresh.payload) == ("assetgate/heartbeat", b"beat")
+
+
+def test_a_device_that_does_nothing_but_subscribe_is_refused_after_a_thousand_filters(gated: Gated) -> None:
+    short = "02iAB00000SuBsC"
+    asset = short + suffix(short)
+    before = gated.decisions(action="subscribe", reason="throttled")
+    began = time.monotonic()
+    with gated.device(short) as client, gated.device(OTHER_SHORT) as other:
+        codes = [code for _ in range(30) for code in client.subscribe(*[f"assets/{asset}/commands/#"] * 50)]
+        granted = codes.count(1)
+        assert 1000 <= granted <= 1000 + time.monotonic() - began + 1
+        assert codes.count(0x87) == 1500 - granted
+        assert gated.decisions(action="subscribe", reason="throttled") == before + 1500 - granted
+        # It has what it subscribed to, may publish, and nobody else is held up.
+        with gated.service() as service:
+            service.publish(f"assets/{asset}/commands/on", b"1", qos=1)
+        assert client.messages(1)[0].payload == b"1"
+        assert client.publish(f"assets/{asset}/telemetry") == 0
+        assert other.subscribe(f"assets/{OTHER}/commands/#") == [1]
+    # Coming back does not pay the debt.
+    with gated.device(short) as client:
+        assert client.subscribe(*[f"assets/{asset}/commands/#"] * 100).count(0x87) > 50
+    assert "throttled (too many subscriptions" in gated.broker.log

@@ -240,11 +240,24 @@ class Gate:
             decision: Decision = Allow(grant) if refusal is None else refusal
         except Exception as error:  # noqa: BLE001 - as above: whatever fails, the answer is no
             decision = self._fail(error)
-        for observer in self._observers:
-            try:  # noqa: SIM105 - as above
-                observer.authorized(grant, action, topic, decision)
-            except Exception:  # noqa: BLE001, S110 - as above
-                pass
+        self._tell_topic(grant, action, topic, decision)
+        return decision
+
+    def authorize_late(self, grant: Grant, action: Action, topic: str) -> Decision:
+        """Decide as `authorize` does, for a client that has gone: its grant must hold to this moment.
+
+        That is how wills are judged, which a broker may send long after: not when the token has ended, or
+        is revoked, or its asset quarantined or not provisioned any more.
+        """
+        try:
+            self._check_late(grant)
+        except Refused as refused:
+            decision: Deny = _deny(refused)
+        except Exception as error:  # noqa: BLE001 - as above
+            decision = self._fail(error)
+        else:
+            return self.authorize(grant, action, topic)
+        self._tell_topic(grant, action, topic, decision)
         return decision
 
     def explain(
@@ -343,6 +356,20 @@ class Gate:
             check_client(connect, grant, self._policy.issuers[grant.terms.issuer], self._policy)
         return grant
 
+    def _check_late(self, grant: Grant) -> None:
+        """Check what may have become wrong about a grant since.
+
+        Raises:
+            Refused: ``expired revoked asset_unknown quarantined issuer_unknown``.
+        """
+        issuer = self._policy.issuers.get(grant.issuer)
+        if issuer is None:
+            raise GrantRefused(Reason.ISSUER_UNKNOWN, "the issuer is not a configured one any more", grant)
+        if self._now() >= grant.expires + issuer.leeway:
+            raise GrantRefused(Reason.EXPIRED, "the token has ended since its client left", grant)
+        self._standing.check(grant, issuer)
+        self._standing.check_quarantine(grant)
+
     def _admit(self, connect: Connect, grant: Grant) -> Allow:
         """Let in, once what the client has shown beside its token is enough.
 
@@ -432,6 +459,13 @@ class Gate:
             try:  # noqa: SIM105 - suppress() costs more than the counting
                 tell(connect, decision, seconds)
             except Exception:  # noqa: BLE001, S110 - a decision stands, whoever fails to write it down
+                pass
+
+    def _tell_topic(self, grant: Grant, action: Action, topic: str, decision: Decision) -> None:
+        for observer in self._observers:
+            try:  # noqa: SIM105 - as above
+                observer.authorized(grant, action, topic, decision)
+            except Exception:  # noqa: BLE001, S110 - as above
                 pass
 
     def _verify_anew(self) -> None:

@@ -43,6 +43,8 @@ class Will(NamedTuple):
     payload: bytes
     qos: int = 1
     retain: bool = False
+    #: Seconds after the end of the connection at which it is sent (5).
+    delay: int = 0
 
 
 def text(value: str | bytes) -> bytes:
@@ -210,7 +212,8 @@ class Client:
         body = text(client_id)
         if will is not None:
             flags |= 0x04 | will.qos << 3 | (0x20 if will.retain else 0)
-            body += (b"\0" if self.version == 5 else b"") + text(will.topic) + text(will.payload)
+            delay = b"\x05\x18" + struct.pack("!I", will.delay) if will.delay else b"\0"
+            body += (delay if self.version == 5 else b"") + text(will.topic) + text(will.payload)
         body += text(username) if username is not None else b""
         body += text(password) if password is not None else b""
         name = "MQIsdp" if self.version == 3 else "MQTT"

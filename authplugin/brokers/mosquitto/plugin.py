@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from authplugin.brokers.assembly import Assembly
+from authplugin.brokers.mosquitto.absent import Absent
 from authplugin.brokers.mosquitto.answers import (
     ACL_READ,
     ACL_SUBSCRIBE,
@@ -56,6 +57,8 @@ _ACTIONS = {ACL_READ: Action.RECEIVE, ACL_SUBSCRIBE: Action.SUBSCRIBE}
 _RARE = frozenset({"reload", "stop"})
 """Callbacks that a person asked for: their time is counted, and no news."""
 
+_NOBODY = Deny(Reason.TOPIC_DENIED, "nobody is connected in whose name it would be")
+
 _LOG = logging.getLogger("authplugin")
 
 R = TypeVar("R", Answer, Reload)
@@ -90,11 +93,10 @@ def start(config: bytes) -> Start | Answer:
     return Start(ALLOW, Plugin(assembly, live, waiting), ready.tables)
 
 
-def _judge_late(grant: Grant, action: Action, topic: str) -> Decision:
-    """Judge for an asset whose connection has ended.
+def _judge_retained(grant: Grant, action: Action, topic: str) -> Decision:
+    """Judge for an asset that left a retained message, whenever somebody reads it.
 
-    A will is sent after the end, and whoever left a retained message is judged again when somebody
-    reads it: both are held to what any token of that asset could have allowed.
+    It is held to what any token of that asset could have allowed.
     """
     if action is Action.PUBLISH and any(matches(topic_filter, topic) for topic_filter in grant.publish):
         return Allow(grant)
@@ -160,6 +162,7 @@ class Plugin:
         # Who came in by an exchange, as they asked: the broker asks again at SIGHUP and has no password.
         self._proved: dict[int, Connect] = {}
         self._departures = Departures()
+        self._absent = Absent()
         self._turned = 0.0
         self._steps = (
             self._cut_exchanges,
@@ -266,8 +269,13 @@ class Plugin:
         return self._let_in(client, connect, decision)
 
     @_closed
-    def authorize(self, client: int, username: bytes, access: int, topic: bytes, retain: int) -> Answer:
-        """A device subscribes; or publishes, or is sent, what not every device may."""
+    def authorize(
+        self, client: int, username: bytes, access: int, topic: bytes, retain: int, retained: int
+    ) -> Answer:
+        """A device subscribes; publishes, or is sent, what not every device may; has gone and left a will.
+
+        ``retained`` is 1 when somebody reads what it has left retained.
+        """
         action = _ACTIONS.get(access, Action.PUBLISH)
         name = topic.decode()
         asset_id = username.decode()
@@ -276,9 +284,13 @@ class Plugin:
             session = None
         subscribes, publishes = action is Action.SUBSCRIBE, action is Action.PUBLISH
         decision: Decision
-        if session is None:
+        absent = self._absent.find(client) if session is None and not retained else None
+        if absent is not None:
+            grant = absent.grant
+            decision = self._gate.authorize_late(grant, action, name)
+        elif session is None:
             grant = Grant(asset_id, "", 0.0, b"", b"", Terms("", "", self._gate.policy.topics))
-            decision = _judge_late(grant, action, name)
+            decision = _NOBODY if not retained else _judge_retained(grant, action, name)
             self._observe(grant, action, name, decision)
         elif subscribes and not self._subscriptions.admits(asset_id, session.address, time.monotonic()):
             grant = session.grant
@@ -296,9 +308,17 @@ class Plugin:
         return Answer(ALLOW)
 
     @_closed
-    def tick(self) -> Answer:
-        """Four times a second: end what is due, write the lines that wait, adopt a changed file."""
+    def tick(self, publishes: int = 0, deliveries: int = 0, subscriptions: int = 0) -> Answer:
+        """Four times a second: end what is due, write the lines that wait, adopt a changed file.
+
+        The numbers are topics that the shim refused without a question since: too many of one client at once.
+        """
         effects: list[Effect] = []
+        if publishes or deliveries or subscriptions:
+            self._metrics.flooded(publishes=publishes, deliveries=deliveries, subscriptions=subscriptions)
+            count = publishes + deliveries + subscriptions
+            if self._lines.take("topics of one client at once"):
+                effects += self._note(f"refused {count} topics: throttled (too many of one client at once)")
         for step in self._steps:
             try:
                 step(effects)
@@ -314,7 +334,9 @@ class Plugin:
         self._proved.pop(client, None)
         self._departures.forget(client)
         if client_id:
-            self._gate.close_session(client_id, client)
+            session = self._gate.close_session(client_id, client)
+            if session is not None:
+                self._absent.leave(session)
         return Answer(DENY, effects=self._overflow())
 
     @_closed
@@ -356,7 +378,9 @@ class Plugin:
             connect.client_id, client, grant, address=connect.address, possession=decision.possession
         )
         self._clients[client] = connect.client_id
+        self._absent.enter(client)
         if before is not None:
+            self._absent.leave(before)
             # The broker ends it right after this answer, unless it has lost sight of it.
             self._departures.expect(before, time.monotonic())
         return Answer(ALLOW, grant.asset_id.encode(), self._overflow())

@@ -103,6 +103,7 @@ extern int mosquitto_set_username(struct mosquitto *, const char *username);
 extern int mosquitto_kick_client_by_clientid(const char *client_id, bool with_will);
 extern int mosquitto_kick_client_by_username(const char *username, bool with_will);
 extern int mosquitto_client_protocol(const struct mosquitto *);
+extern int mosquitto_client_protocol_version(const struct mosquitto *);
 extern void *mosquitto_client_certificate(const struct mosquitto *); /* an X509 of the caller's, or NULL */
 extern int mosquitto_broker_publish_copy(const char *client_id, const char *topic, int length, const void *payload,
 		int qos, bool retain, void *properties);
@@ -166,6 +167,7 @@ enum {
 	NAME_LENGTH = 128,
 	SERVICES = 64,
 	ROADS = 16,
+	QUESTIONS = 200,       /* about topics, of one client in a row and between two ticks: a millisecond of Python's */
 	TICK_MS = 250,         /* who is revoked is gone within a second, and idle brokers are woken rarely */
 	CERTIFICATE_LENGTH = 16384,
 };
@@ -207,7 +209,66 @@ static struct {
 	int (*i2d_X509)(void *certificate, unsigned char **der);
 	void (*X509_free)(void *certificate);
 	int64_t last_tick; /* milliseconds; 0 makes the next turn of the loop a tick */
+	const struct mosquitto *asker; /* whose topics Python was asked about last, `asked` times in a row since the tick */
+	unsigned asked;
+	long unasked[ACL_SUBSCRIBE + 1]; /* refused without a question since the tick, by what was asked about */
 } gate;
+
+/*
+ * Who was let in and is connected, by pointer: open addressing, at most half full. The pointers are never followed.
+ * Without memory somebody is missing, and Python is asked about each of its messages.
+ */
+static struct { const struct mosquitto **places; size_t size, count; } present;
+
+static size_t place_of(const struct mosquitto *client)
+{
+	return (size_t)(((uint64_t)(uintptr_t)client * 0x9E3779B97F4A7C15u) >> 32) & (present.size - 1);
+}
+
+/* Where a client is, or the free place where it would be. There is one. */
+static size_t find_place(const struct mosquitto *client)
+{
+	size_t i = place_of(client);
+	while(present.places[i] && present.places[i] != client) i = (i + 1) & (present.size - 1);
+	return i;
+}
+
+static bool is_present(const struct mosquitto *client)
+{
+	return present.size && present.places[find_place(client)] == client;
+}
+
+static void enter(const struct mosquitto *client)
+{
+	if(2 * (present.count + 1) > present.size){
+		size_t old_size = present.size, size = old_size ? 2 * old_size : 64;
+		const struct mosquitto **old = present.places, **places = calloc(size, sizeof(*places));
+		if(!places) return;
+		present.places = places;
+		present.size = size;
+		for(size_t i = 0; i < old_size; i++){
+			if(old[i]) places[find_place(old[i])] = old[i];
+		}
+		free(old);
+	}
+	size_t i = find_place(client);
+	if(!present.places[i]) present.count++;
+	present.places[i] = client;
+}
+
+static void leave(const struct mosquitto *client)
+{
+	if(!is_present(client)) return;
+	size_t mask = present.size - 1, hole = find_place(client);
+	present.count--;
+	/* What comes after a hole moves into it, unless it would stand before its own place then. */
+	for(size_t i = (hole + 1) & mask; present.places[i]; i = (i + 1) & mask){
+		if(((i - place_of(present.places[i])) & mask) < ((i - hole) & mask)) continue;
+		present.places[hole] = present.places[i];
+		hole = i;
+	}
+	present.places[hole] = NULL;
+}
 
 static bool is_service(const char *username)
 {
@@ -415,9 +476,11 @@ static long ask(PyObject *function, const char *what, PyObject **arguments, int 
 static int admit(struct mosquitto *client, const char *username, const char *asset)
 {
 	if(gate.shut || is_service(asset) || is_service(username)) return ERR_AUTH;
-	if(username && !strcmp(username, asset)) return ERR_SUCCESS;
 	/* Frees `username`: it is not touched after this. `asset` is a copy of our own. */
-	return mosquitto_set_username(client, asset) == ERR_SUCCESS ? ERR_SUCCESS : ERR_AUTH;
+	bool named = username && !strcmp(username, asset);
+	if(!named && mosquitto_set_username(client, asset) != ERR_SUCCESS) return ERR_AUTH;
+	enter(client);
+	return ERR_SUCCESS;
 }
 
 /*
@@ -531,6 +594,21 @@ static bool on_a_road(const struct road *roads, size_t count, const char *asset,
 	return false;
 }
 
+/*
+ * Whether Python is asked about a topic. One packet may name thousands, and everybody waits while Python is asked:
+ * beyond some of one client in a row the answer is no, and the next tick hears how often.
+ */
+static bool may_ask(const struct evt_acl_check *e)
+{
+	if(gate.asker != e->client){
+		gate.asker = e->client;
+		gate.asked = 0;
+	}
+	if(gate.asked++ < QUESTIONS) return true;
+	gate.unasked[e->access]++;
+	return false;
+}
+
 static int on_acl_check(int event, void *event_data, void *userdata)
 {
 	struct evt_acl_check *e = event_data;
@@ -546,7 +624,14 @@ static int on_acl_check(int event, void *event_data, void *userdata)
 	bool allowed = (e->access == ACL_WRITE && on_a_road(t->publish, t->publish_count, username, e->topic, e->retain))
 		|| (e->access == ACL_READ && on_a_road(t->receive, t->receive_count, username, e->topic, false));
 	if(is_service(username)) return ERR_PLUGIN_DEFER;
-	if(allowed) return gate.agreed ? ERR_SUCCESS : ERR_PLUGIN_DEFER;
+	/*
+	 * Who publishes and is not connected either left a will, which may be sent days later and is Python's to judge; or
+	 * a retained message, which the broker asks about in the name of a client that it makes up, of no protocol.
+	 */
+	bool remains = e->access == ACL_WRITE && !is_present(e->client);
+	bool retained = remains && !mosquitto_client_protocol_version(e->client);
+	if(allowed && (!remains || retained)) return gate.agreed ? ERR_SUCCESS : ERR_PLUGIN_DEFER;
+	if(!may_ask(e)) return ERR_ACL_DENIED;
 
 	int gil = py.PyGILState_Ensure();
 	PyObject *arguments[] = {
@@ -555,8 +640,9 @@ static int on_acl_check(int event, void *event_data, void *userdata)
 		py.PyLong_FromLong(e->access),
 		bytes_or_none(e->topic, SIZE_MAX / 2),
 		py.PyLong_FromLong(e->retain),
+		py.PyLong_FromLong(retained),
 	};
-	long verdict = ask(gate.authorize, "refused a topic, the gate failed", arguments, 5, NULL, NULL);
+	long verdict = ask(gate.authorize, "refused a topic, the gate failed", arguments, 6, NULL, NULL);
 	py.PyGILState_Release(gil);
 	return verdict == ALLOW ? ERR_PLUGIN_DEFER : ERR_ACL_DENIED;
 }
@@ -577,8 +663,15 @@ static int on_tick(int event, void *event_data, void *userdata)
 	if(gate.last_tick && now - gate.last_tick < TICK_MS && !gate.reloading) return ERR_SUCCESS;
 	gate.last_tick = now;
 	gate.reloading = false;
+	gate.asker = NULL;
 	int gil = py.PyGILState_Ensure();
-	ask(gate.tick, "the gate failed at its tick", NULL, 0, NULL, NULL);
+	PyObject *arguments[] = {
+		py.PyLong_FromLong(gate.unasked[ACL_WRITE]),
+		py.PyLong_FromLong(gate.unasked[ACL_READ]),
+		py.PyLong_FromLong(gate.unasked[ACL_SUBSCRIBE]),
+	};
+	memset(gate.unasked, 0, sizeof(gate.unasked));
+	ask(gate.tick, "the gate failed at its tick", arguments, 3, NULL, NULL);
 	py.PyGILState_Release(gil);
 	return ERR_SUCCESS;
 }
@@ -589,6 +682,9 @@ static int on_disconnect(int event, void *event_data, void *userdata)
 	(void)event;
 	(void)userdata;
 
+	leave(e->client);
+	/* The next one at this address is another client. */
+	if(gate.asker == e->client) gate.asker = NULL;
 	int gil = py.PyGILState_Ensure();
 	PyObject *arguments[] = {py.PyLong_FromVoidPtr(e->client)};
 	ask(gate.disconnect, "the gate failed to end a session", arguments, 1, NULL, NULL);

@@ -56,10 +56,10 @@ def test_python_is_asked_four_times_a_second_however_fast_the_loop_turns(
     write_gate(files, mint, f'jwks_file = "{keys}"', free_port())
     code = f"""
     good = plugin.Plugin.tick
-    def tick(self):
+    def tick(self, *refused):
         with open({str(ticks)!r}, "a") as file:
             file.write("t")
-        return good(self)
+        return good(self, *refused)
     plugin.Plugin.tick = tick
     """
     site = sabotaged_site(files.folder, code)

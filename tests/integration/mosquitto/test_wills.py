@@ -1,6 +1,10 @@
 """Wills: judged like any publish, sent for ends that the gate did not cause, held back for those it did."""
 
+import json
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
 
 import pytest
 
@@ -105,3 +109,45 @@ def test_a_will_is_not_sent_once_the_token_has_ended(gated: Gated, version: int)
         with gated.device() as good:
             good.publish(f"assets/{ASSET}/events/x", b"after")
         assert fresh(bridge).payload == b"after"
+
+
+def test_a_delayed_will_is_sent_while_its_token_holds(gated: Gated) -> None:
+    will = Will(f"assets/{ASSET}/status", b"gone", retain=True, delay=1)
+    with gated.service() as bridge:
+        bridge.subscribe(f"assets/{ASSET}/status")
+        with gated.client() as client:
+            assert client.connect(SHORT + ":later", "", gated.token(), will=will, expiry=60) == 0
+        assert fresh(bridge).payload == b"gone"
+    with gated.device() as client:
+        client.publish(f"assets/{ASSET}/status", b"", retain=True)
+
+
+def test_a_delayed_will_is_not_sent_once_its_token_has_ended(gated: Gated) -> None:
+    before = gated.decisions(action="publish", reason="expired")
+    will = Will(f"assets/{ASSET}/events/later", b"expired", delay=4)
+    with gated.service() as bridge:
+        bridge.subscribe(f"assets/{ASSET}/events/#")
+        with gated.client() as client:
+            ended = int(time.time()) - ALMOST_OVER
+            assert client.connect(SHORT + ":ends", "", gated.token(exp=ended), will=will, expiry=60) == 0
+        gated.broker.wait_for("refused asset .* to publish .*: expired")
+        with gated.device() as good:
+            good.publish(f"assets/{ASSET}/events/x", b"after")
+        assert fresh(bridge).payload == b"after"
+    assert gated.decisions(action="publish", reason="expired") == before + 1
+
+
+def test_a_delayed_will_is_not_sent_once_its_asset_is_revoked(
+    gate_of: Callable[..., AbstractContextManager[Gated]], tmp_path: Path
+) -> None:
+    (tmp_path / "revoked.jsonl").write_text("# none\n")
+    with gate_of(tmp_path, extra='\n[revocation]\nfile = "revoked.jsonl"\n') as gated:
+        will = Will(f"assets/{ASSET}/status", b"revoked", retain=True, delay=4)
+        with gated.service() as bridge:
+            bridge.subscribe("assets/#")
+            with gated.client() as client:
+                assert client.connect(SHORT, "", gated.token(), will=will, expiry=60) == 0
+            (tmp_path / "revoked.jsonl").write_text(json.dumps({"asset": ASSET}) + "\n")
+            gated.broker.wait_for("refused asset .* to publish .*: revoked")
+            with pytest.raises(TimeoutError):
+                bridge.messages(1, deadline=0.3)

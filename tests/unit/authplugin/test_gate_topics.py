@@ -2,6 +2,7 @@ import pytest
 
 from authplugin.errors import Reason
 from authplugin.model import Action, Allow, Deny, Grant, Terms
+from authplugin.revocation import NONE, parse_revocations
 from tests.support.gates import AID, DID, SHORT, Bench, refused
 
 OTHER = "02iAB00000XdEfGYAV"
@@ -80,3 +81,50 @@ def test_an_unknown_action_is_denied_and_counted(bench: Bench) -> None:
     decision = bench.gate.authorize(bench.grant(), "delete", f"assets/{AID}/status")  # type: ignore[arg-type] # a door's mistake
     assert refused(decision) == "internal"
     assert [type(fault) for fault in bench.witness.faults] == [ValueError]
+
+
+class TestAWill:
+    """What a client left behind is judged when it is sent."""
+
+    TOPIC = f"assets/{AID}/status"
+
+    def late(self, bench: Bench, grant: Grant, topic: str = TOPIC) -> str | None:
+        decision = bench.gate.authorize_late(grant, Action.PUBLISH, topic)
+        assert bench.witness.decisions[-1] == decision
+        return None if isinstance(decision, Allow) else refused(decision)
+
+    def test_goes_where_its_grant_reaches_and_nowhere_else(self, bench: Bench) -> None:
+        grant = bench.grant()
+        assert self.late(bench, grant) is None
+        assert self.late(bench, grant, f"assets/{OTHER}/status") == "topic_denied"
+
+    def test_is_held_back_from_the_second_its_token_has_ended(self, bench: Bench) -> None:
+        grant = bench.grant()
+        bench.clock.advance(grant.expires + 30 - bench.clock.now() - 1)
+        assert self.late(bench, grant) is None
+        bench.clock.advance(1)
+        assert self.late(bench, grant) == "expired"
+
+    def test_is_held_back_while_its_token_is_revoked(self, bench: Bench) -> None:
+        grant = bench.grant()
+        bench.gate.revoke(parse_revocations(f'{{"asset":"{AID}"}}'.encode(), "revocations"))
+        assert self.late(bench, grant) == "revoked"
+        bench.gate.revoke(NONE)
+        assert self.late(bench, grant) is None
+
+    def test_is_held_back_while_its_asset_is_quarantined(self, bench: Bench) -> None:
+        grant = bench.grant()
+        bench.gate.quarantine(AID, 10.0)
+        assert self.late(bench, grant) == "quarantined"
+        bench.clock.advance(11)
+        assert self.late(bench, grant) is None
+
+    def test_is_held_back_when_its_issuer_is_no_longer_known(self, bench: Bench) -> None:
+        terms = Terms("https://gone.example.com", "k", bench.policy.topics)
+        stranger = Grant(AID, DID, bench.clock.now() + 60, b"", b"", terms)
+        assert self.late(bench, stranger) == "issuer_unknown"
+
+    def test_is_held_back_when_the_gate_fails(self, bench: Bench) -> None:
+        grant = bench.grant()
+        bench.gate.revoke(object())  # type: ignore[arg-type] # a fault
+        assert self.late(bench, grant) == "internal"

@@ -1,29 +1,48 @@
-"""Mosquitto's own configuration: what must hold in it, or the gate would stand beside an open door.
+"""Mosquitto's own configuration, read letter by letter as the broker reads it.
 
-The plugin reads the very file the broker was started with (its command line says which), so there is
-no second setting that could disagree. Each rule refuses what was seen to open a hole or to switch a
-check off silently.
+Whoever takes a line otherwise than the broker has checked another configuration. So nothing is
+forgiven here that the broker does not forgive, and each line knows its file, because the broker
+forgets at the end of a file which listener the next setting belongs to.
 """
 
-import ipaddress
 import itertools
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
 from authplugin.errors import ConfigurationError
 
-_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+INCLUDE = "include_dir"
+_BLANKS = " \t\n\v\f\r"
+"""What the broker takes off both ends of a value (``isspace`` in C)."""
+_SUFFIX = ".conf"
 
 
 class Line(msgspec.Struct, frozen=True):
-    """One setting as written: its file, line number (from 1), key and value."""
+    """One setting.
+
+    Attributes:
+        file: where it stands.
+        number: of the line in it, from 1.
+        key: its first word.
+        value: the rest; without blanks around it, unless it is that of ``include_dir``.
+        written: the whole line as it stands there.
+        reading: which file of those that the broker reads, one after the other: 0 is the one it is
+            started with. A folder that is included twice is read twice.
+    """
 
     file: Path
     number: int
     key: str
     value: str
+    written: str
+    reading: int
+
+    @property
+    def words(self) -> list[str]:
+        """The value's words, as far as the broker looks: what follows a number or a truth is nobody's."""
+        return [word for word in self.value.split(" ") if word]
 
     def wrong(self, expected: str) -> ConfigurationError:
         """The error that names this line."""
@@ -106,137 +125,65 @@ def read_configuration(file: Path, planned: Mapping[Path, str] | None = None) ->
         ConfigurationError: a file cannot be read, or has what the broker would read otherwise.
     """
     texts = {} if planned is None else planned
-    return BrokerConfiguration(file, tuple(_lines(file, texts, included=False)), frozenset(texts))
+    return BrokerConfiguration(file, tuple(_Reader(texts).read(file)), frozenset(texts))
 
 
-def check_configuration(
-    broker: BrokerConfiguration, *, service_accounts: Collection[str], allow_plaintext: bool
-) -> None:
-    """Check what must hold; `acl.check_acl` does the rest.
+class _Reader:
+    """Reads one file and what it includes, counting the files."""
 
-    Args:
-        broker: what the broker runs with.
-        service_accounts: user names that the password file is to know.
-        allow_plaintext: whether a listener off loopback may do without TLS.
+    def __init__(self, planned: Mapping[Path, str]) -> None:
+        self._planned = planned
+        self._readings = itertools.count()
 
-    Raises:
-        ConfigurationError: the first line that is wrong.
-    """
-    for key, expected in _REFUSED.items():
-        for setting in broker.lines:
-            if setting.key == key and _BOOLEANS.get(setting.value.lower(), True):
-                raise setting.wrong(expected)
-    broker.path("acl_file")
-    if service_accounts:
-        passwords = broker.path("password_file")
-        missing = sorted(set(service_accounts) - _names(passwords))
-        line = broker.last("password_file")
-        if missing and line is not None:
-            raise line.wrong(
-                f"a line for service account {missing[0]}, hashed (mosquitto_passwd FILE {missing[0]})"
-            )
-    if not allow_plaintext:
-        for opening, address, encrypted in _listeners(broker):
-            if not encrypted and not _is_local(address):
-                raise opening.wrong(
-                    "TLS (certfile, keyfile) or a loopback address: tokens are bearer passwords "
-                    "(allow_plaintext = true in the gate's configuration lifts this)"
-                    if opening.key in _NAMED
-                    else "a `listener PORT 127.0.0.1` line before it: here it opens port 1883 to everybody"
-                )
+    def read(self, file: Path, *, included: bool = False) -> Iterator[Line]:
+        """Every setting of a file, in the order in which the broker reads them.
 
-
-_REFUSED: Mapping[str, str] = {
-    "per_listener_settings": "false: with true Mosquitto 2.0 never ticks, so expired sessions would stay",
-    "allow_anonymous": "false: the gate refuses clients without a token, so this says what is not so",
-    "use_identity_as_username": "no such line: with it the broker throws the token away unseen",
-    "use_subject_as_username": "no such line: with it the broker throws the token away unseen",
-}
-
-_NAMED = ("listener", "bind_address", "port")
-# Before the first `listener` these speak of the default listener, and it is opened for that alone.
-_OPENING = frozenset(
-    {
-        *("bind_interface", "max_connections", "max_qos", "mount_point", "protocol", "socket_domain"),
-        *("use_username_as_clientid", "cafile", "capath", "certfile", "ciphers", "ciphers_tls1.3", "crlfile"),
-        *("dhparamfile", "keyfile", "psk_hint", "require_certificate", "tls_engine", "tls_keyform"),
-    }
-)
-
-
-def _listeners(broker: BrokerConfiguration) -> Iterator[tuple[Line, str, bool]]:
-    """Each listener: the line that opens it, its address ("" for any), and whether it speaks TLS.
-
-    ``port`` and ``bind_address`` mean the default listener wherever they stand, all else the one before.
-    """
-    default = "", dict[str, Line]()
-    listeners = [default]
-    for line in broker.lines:
-        if line.key == "listener":
-            _, _, address = line.value.partition(" ")
-            listeners.append((address.strip(), {"listener": line}))
-        elif line.key in {"port", "bind_address"}:
-            default[1][line.key] = line
-        elif line.key in _OPENING:
-            listeners[-1][1].setdefault(line.key, line)
-    for address, lines in listeners:
-        if lines:
-            opening = next((lines[key] for key in _NAMED if key in lines), next(iter(lines.values())))
-            bound = lines["bind_address"].value if "bind_address" in lines else address
-            # With one of the two files alone the broker speaks plain MQTT, and says nothing.
-            yield opening, bound, {"certfile", "keyfile"} <= lines.keys() or "psk_hint" in lines
-
-
-def _is_local(address: str) -> bool:
-    """Whether a listener's address is reachable from this machine alone."""
-    if address == "localhost" or address.startswith("/"):
-        return True
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False
-
-
-def _names(password_file: Path) -> set[str]:
-    """User names in a password file: the text before the first colon of each line.
-
-    A password that is no hash (``$7$…``) is one that the broker passes over.
-    """
-    lines = password_file.read_text(encoding="utf-8", errors="replace").splitlines()
-    return {line.partition(":")[0] for line in lines if ":$" in line and not line.startswith("#")}
-
-
-def _lines(file: Path, planned: Mapping[Path, str], *, included: bool) -> Iterator[Line]:
-    try:
+        Raises:
+            ConfigurationError: as `read_configuration`.
+        """
+        reading = next(self._readings)
         # Only a newline ends a line for the broker; Python knows ten other characters that do.
-        text = planned[file] if file in planned else file.read_bytes().decode(errors="replace")
-    except OSError as error:
-        raise ConfigurationError(
-            file=str(file),
-            line=None,
-            key="the broker's configuration",
-            found=error.strerror or "an error",
-            expected="a file that the broker's user may read",
-        ) from None
-    for number, written in enumerate(text.split("\n"), start=1):
-        stripped = written.strip()
-        if not stripped or stripped.startswith("#"):
-            continue
-        key, _, value = stripped.partition(" ")
-        line = Line(file, number, key, value.strip())
-        if "\0" in stripped:
-            raise line.wrong("no NUL: the broker reads a line up to the first")
-        if key != "include_dir":
-            yield line
-        elif included:
-            raise line.wrong("no such line in an included file: the broker passes over it")
-        else:
-            folder = Path(line.value)
-            found = {*folder.glob("*.conf"), *(path for path in planned if _is_in(path, folder))}
-            # The broker reads the files of a folder by name, upper and lower case alike.
-            for each in sorted(found, key=lambda path: (path.name.lower(), path.name)):
-                yield from _lines(each, planned, included=True)
+        for number, line in enumerate(self._text(file).split("\n"), start=1):
+            # It passes over a line by its first letter alone; of a blank it makes a key's beginning.
+            written = line.rstrip("\r")
+            if not written.strip(" ") or line[0] in "#\r":
+                continue
+            key, _, rest = written.lstrip(" ").partition(" ")
+            value = rest if key == INCLUDE else rest.strip(_BLANKS)
+            setting = Line(file, number, key, value, written, reading)
+            if "\0" in written:
+                raise setting.wrong("no NUL: the broker reads a line up to the first")
+            if included and key == INCLUDE:
+                raise setting.wrong("no such line in an included file: the broker passes over it")
+            yield setting
+            if key == INCLUDE:
+                for each in self._folder(setting):
+                    yield from self.read(each, included=True)
 
+    def _text(self, file: Path) -> str:
+        try:
+            planned = self._planned.get(file)
+            return file.read_bytes().decode(errors="replace") if planned is None else planned
+        except OSError as error:
+            raise ConfigurationError(
+                file=str(file),
+                line=None,
+                key="the broker's configuration",
+                found=error.strerror or "an error",
+                expected="a file that the broker's user may read",
+            ) from None
 
-def _is_in(path: Path, folder: Path) -> bool:
-    return path.parent == folder and path.suffix == ".conf"
+    def _folder(self, line: Line) -> list[Path]:
+        """The files of a folder, by name: upper and lower case alike, as the broker reads them."""
+        if not line.value:
+            raise line.wrong("a folder")
+        folder = Path(line.value)
+        found = {path for path in self._planned if path.parent == folder}
+        try:
+            found |= set(folder.iterdir())
+        except OSError as error:
+            if not (found and isinstance(error, FileNotFoundError)):
+                why = error.strerror or "an error"
+                raise line.wrong(f"a folder that is there, with no blank around it ({why})") from None
+        files = [path for path in found if path.name.endswith(_SUFFIX) and path.name != _SUFFIX]
+        return sorted(files, key=lambda path: (path.name.lower(), path.name))

@@ -15,16 +15,16 @@ from authplugin.brokers.mosquitto.build import BROKER_USER, Interpreter
 from authplugin.brokers.mosquitto.configuration import (
     BrokerConfiguration,
     Line,
-    check_configuration,
     read_configuration,
 )
+from authplugin.brokers.mosquitto.listeners import NAMING
+from authplugin.brokers.mosquitto.preflight import check_configuration
 from authplugin.brokers.mosquitto.stanza import DURABILITY, LIMITS, Listener, write_listener, write_stanza
 from authplugin.errors import ConfigurationError, InstallError
 from authplugin.settings import Loaded, load, parse
 
 PLUGIN_NAME, RECORD_NAME = "authplugin.so", "installed.json"
 _PLUGINS = ("plugin", "auth_plugin", "global_plugin", "plugin_load")
-_OPENS = ("listener", "port", "bind_address")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ def make_plan(
         ) from None
     others = read_configuration(places.broker, {places.stanza: ""})
     _check_others(others, places)
-    if listener is None and not any(line.key in _OPENS for line in others.lines):
+    if listener is None and not any(line.key in NAMING for line in others.lines):
         listener = Listener(1883, "127.0.0.1")
     password_file = loaded.settings.mosquitto.password_file
     accounts = loaded.settings.service_accounts
@@ -255,7 +255,7 @@ def _notes(
         if last is not None and last.file != places.stanza and last.value != value:
             yield f"{_at(last)}: {key} {last.value} counts, not the {value} of {places.stanza.name}"
     if listener is None:
-        opens = next(line for line in others.lines if line.key in _OPENS)
+        opens = next(line for line in others.lines if line.key in NAMING)
         yield f"{_at(opens)}: the broker has a listener of its own, so none is written; --port adds one"
     elif listener.certificate is None:
         yield (

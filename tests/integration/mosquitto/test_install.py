@@ -297,6 +297,58 @@ def test_a_line_of_the_brokers_own_that_stands_against_the_gate_is_named(
     assert says in said
 
 
+def test_a_listeners_setting_in_another_file_than_it_is_named_before_anything_is_written(host: Host) -> None:
+    public, private = certificate(host.root)
+    tls = f"certfile {public}\nkeyfile {private}\n"
+    first, second = host.root / "conf.d" / "aa.conf", host.root / "conf.d" / "zz.conf"
+    main = host.broker.file.read_text()
+    for one, two, says in (
+        ("listener 18861 127.0.0.1\n", "max_connections 100\n", f"{second}:1: max_connections: found 100"),
+        ("listener 18861\n", tls, f"{first}:1: listener: found 18861, expected TLS"),
+        (tls, "listener 18861\n", f"{second}:1: listener: found 18861, expected TLS"),
+    ):
+        first.write_text(one)
+        second.write_text(two)
+        assert says in host.refuse()
+    first.write_text("listener 18861 127.0.0.1\n")
+    second.unlink()
+    head, including = main[: main.index("include_dir")], f"include_dir {host.root}/conf.d\n"
+    host.broker.file.write_text(f"{head}listener 18862\n{including}{tls}")
+    assert f"certfile: found {public}, expected no setting of a listener here" in host.refuse()
+    host.broker.file.write_text(f"{head}listener 18862\n{tls}{including}")
+    host.install()
+
+
+@pytest.mark.parametrize(
+    "line", [" # indented", "\tlistener 18899 127.0.0.1", "\t# a tab", "\t", "max_keepalive\t60", "\f"]
+)
+def test_a_line_with_blanks_that_the_broker_does_not_forgive_is_named_before_anything_is_written(
+    host: Host, line: str
+) -> None:
+    other = host.root / "conf.d" / "zz.conf"
+    other.write_text(f"# mine\n{line}\n")
+    said = host.refuse()
+    assert f"{other}:2: " in said
+    assert "found Unknown configuration variable" in said
+
+
+def test_blanks_that_the_broker_forgives_are_none_to_name(host: Host) -> None:
+    other = host.root / "conf.d" / "zz.conf"
+    other.write_bytes(b"  max_keepalive 60 \r\n   \n\r\n\rfoo bar\nmax_queued_bytes   0\n# end")
+    host.install()
+    with running(host.broker):
+        accepted(host)
+
+
+@pytest.mark.parametrize("value", ["{} ", " {}", "{}/nowhere"])
+def test_a_folder_that_the_broker_would_not_find_is_named(host: Host, value: str) -> None:
+    written, folder = host.broker.file.read_text(), f"{host.root}/conf.d"
+    host.broker.file.write_text(written.replace(folder, value.format(folder)))
+    said = host.refuse()
+    assert "include_dir: found" in said
+    assert "a folder that is there, with no blank around it (No such file or directory)" in said
+
+
 @pytest.mark.parametrize(
     ("line", "says"),
     [

@@ -11,7 +11,10 @@ import pytest
 
 from authplugin.brokers.mosquitto.build import Interpreter
 from authplugin.testing import TokenMint
+from tests.support.certificates import certificate
+from tests.support.links import Transport
 from tests.support.mosquitto import Mosquitto, running
+from tests.support.mqtt import Client
 from tests.support.ports import free_port
 
 from .conftest import SERVICE, SHORT, Files, connect_until_ready, write_gate
@@ -111,9 +114,9 @@ def test_settings_that_throw_the_token_away_keep_it_from_starting(ready: Files, 
 def test_the_stanza_works_in_a_folder_that_the_broker_includes_as_debian_has_it(
     ready: Files, mint: TokenMint
 ) -> None:
-    included = ready.folder / "conf.d"
-    included.mkdir()
-    (included / "assetgate.conf").write_text(ready.stanza())
+    folder = ready.folder / "conf.d"
+    folder.mkdir()
+    (folder / "assetgate.conf").write_text(ready.stanza())
     broker = Mosquitto(ready.folder)
     text = broker.file.read_text()
     listener = text[text.index("listener ") :]
@@ -122,10 +125,10 @@ def test_the_stanza_works_in_a_folder_that_the_broker_includes_as_debian_has_it(
         f"log_dest file {ready.folder}/log\ninclude_dir {ready.folder}/conf.d\n"
     )
     broker.file.write_text(text.replace(listener, debian))
-    (included / "listener.conf").write_text(listener)
+    (folder / "listener.conf").write_text(listener)
     with running(broker):
         connect_until_ready(broker, SHORT, mint.mint()).close()
-    (included / "assetgate.conf").write_text(ready.stanza().replace("acl_file", "# acl_file"))
+    (folder / "assetgate.conf").write_text(ready.stanza().replace("acl_file", "# acl_file"))
     assert "acl_file: found no such line" in broker.refuse_to_start()
 
 
@@ -157,6 +160,78 @@ def test_a_line_that_opens_port_1883_to_everybody_keeps_it_from_starting(ready: 
         return
     assert "authplugin: the broker does not start without its gate" in log
     assert re.search(rf"mosquitto.conf:\d+: {key}: found {value}, expected", log), log
+
+
+def included(ready: Files, files: dict[str, str], head: str = "", tail: str = "") -> Mosquitto:
+    """A broker that includes a folder of these files, with lines of its own before and after that."""
+    folder = ready.folder / "conf.d"
+    folder.mkdir(exist_ok=True)
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    return Mosquitto(ready.folder, f"{ready.stanza()}{head}include_dir {folder}\n{tail}")
+
+
+@pytest.mark.parametrize("line", ["max_connections 100", "max_qos 1", "socket_domain ipv4"])
+def test_a_listeners_setting_in_a_file_without_one_opens_port_1883_and_keeps_it_from_starting(
+    ready: Files, line: str
+) -> None:
+    # The listener of the file before, or of the file that includes, is not the broker's any more.
+    files = {"10.conf": f"listener {free_port()} 127.0.0.1\n", "20.conf": f"# limits\n{line}\n"}
+    head = f"listener {free_port()} 127.0.0.1\n"
+    log = included(ready, files, head).refuse_to_start()
+    key, _, value = line.partition(" ")
+    assert re.search(rf"conf.d/20.conf:2: {key}: found {value}, expected .* opens port 1883", log), log
+
+
+def test_a_certificate_in_another_file_than_its_listener_is_no_tls(ready: Files) -> None:
+    public, private = certificate(ready.folder)
+    tls = f"certfile {public}\nkeyfile {private}\n"
+    log = included(ready, {"10.conf": f"listener {free_port()}\n", "20.conf": tls}).refuse_to_start()
+    assert re.search(r"conf.d/10.conf:1: listener: .* in the same file", log), log
+    log = included(ready, {"10.conf": tls, "20.conf": ""}, f"listener {free_port()}\n").refuse_to_start()
+    assert re.search(r"mosquitto.conf:\d+: listener: .* in the same file", log), log
+
+
+def test_a_certificate_behind_an_include_dir_that_opens_a_listener_is_lost_and_keeps_it_from_starting(
+    ready: Files,
+) -> None:
+    # Mosquitto moves its listeners when one is added, and writes what follows where they were before:
+    # seen to leave this very listener without TLS in 2.0.11 and 2.1.2.
+    public, private = certificate(ready.folder)
+    files = {"10.conf": f"listener {free_port()} 127.0.0.1\n"}
+    tls = f"certfile {public}\nkeyfile {private}\n"
+    log = included(ready, files, f"listener {free_port()}\n", tls).refuse_to_start()
+    assert re.search(r"mosquitto.conf:\d+: certfile: .* forgets the one before it", log), log
+
+
+def test_what_is_a_listeners_in_one_version_and_the_defaults_in_the_next_keeps_it_from_starting(
+    ready: Files,
+) -> None:
+    public, private = certificate(ready.folder)
+    lines = f"listener {free_port()}\nbind_address 127.0.0.1\ncertfile {public}\nkeyfile {private}\n"
+    log = refusal(ready, ready.stanza() + lines)
+    assert re.search(r"mosquitto.conf:\d+: listener: .* before any other listener, port or", log), log
+
+
+def test_listeners_with_their_certificates_in_the_same_file_start_wherever_that_is(
+    ready: Files, mint: TokenMint
+) -> None:
+    public, private = certificate(ready.folder)
+    tls = f"certfile {public}\nkeyfile {private}\n"
+    ports = [free_port(), free_port(), free_port()]
+    own = [f"listener {port} 127.0.0.1\n{tls}" for port in ports]
+    broker = included(ready, {"10.conf": own[0], "20.conf": own[1], "30.conf": "# none\n"}, own[2])
+    with running(broker):
+        connect_until_ready(broker, SHORT, mint.mint()).close()
+        for port in ports:
+            with Client(port, version=5, transport=Transport.TLS) as client:
+                assert client.connect(SHORT, "", mint.mint()) == 0
+    # A file that opens none moves none.
+    broker = included(ready, {"10.conf": "# none\n", "20.conf": ""}, f"listener {ports[0]} 127.0.0.1\n", tls)
+    with running(broker):
+        connect_until_ready(broker, SHORT, mint.mint()).close()
+        with Client(ports[0], version=5, transport=Transport.TLS) as client:
+            assert client.connect(SHORT, "", mint.mint()) == 0
 
 
 def test_a_certificate_without_its_key_is_no_tls(ready: Files) -> None:

@@ -4,11 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from authplugin.brokers.mosquitto.configuration import (
-    check_configuration,
-    find_configuration,
-    read_configuration,
-)
+from authplugin.brokers.mosquitto.configuration import find_configuration, read_configuration
+from authplugin.brokers.mosquitto.preflight import check_configuration
 from authplugin.errors import ConfigurationError
 
 
@@ -53,6 +50,8 @@ def test_a_broker_with_two_configurations_is_refused() -> None:
         "listener 1883 127.0.0.1",
         "listener 1883 ::1",
         "listener 1883 localhost",
+        "listener 1883  127.0.0.1 # for tests",
+        "allow_anonymous false # never",
         "listener 0 /run/mosquitto.sock",
         "listener 8883\ncertfile c\nkeyfile k",
         "listener 8883\nkeyfile k\ncertfile c\nlistener 1883 127.0.0.1\nmax_connections 9",
@@ -77,6 +76,7 @@ def test_a_sound_configuration_passes(folder: Path, text: str) -> None:
         ("acl_file /nowhere/acl", "acl_file", 2),
         ("listener 1883", "listener", 2),
         ("listener 1883 0.0.0.0", "listener", 2),
+        ("listener 1883 #127.0.0.1", "listener", 2),
         ("listener 1883 broker.example.com", "listener", 2),
         ("port 1883", "port", 2),
         ("listener 1883 127.0.0.1\nlistener 1884", "listener", 3),
@@ -91,6 +91,10 @@ def test_a_sound_configuration_passes(folder: Path, text: str) -> None:
         ("max_qos 1", "max_qos", 2),
         ("certfile c", "certfile", 2),
         ("use_username_as_clientid true", "use_username_as_clientid", 2),
+        ("tls_engine_kpass_sha1 00", "tls_engine_kpass_sha1", 2),
+        ("use_subject_as_username false", "use_subject_as_username", 2),
+        # In 2.0 the TLS is the listener's, in 2.1 that of port 1883.
+        ("listener 8883\nport 1883\ncertfile c\nkeyfile k", "listener", 2),
         ("bind_address 0.0.0.0", "bind_address", 2),
         ("listener 1884 127.0.0.1\nbind_address 0.0.0.0", "bind_address", 3),
         ("listener 8883\ncertfile c\nkeyfile k\nport 1883", "port", 5),
@@ -148,6 +152,56 @@ def test_included_files_count_by_name(folder: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         check(folder, f"include_dir {included}")
     assert caught.value.file == str(included / "A.conf")
+
+
+@pytest.mark.parametrize(
+    ("main", "files", "found"),
+    [
+        ("listener 1 ::1\nINCLUDE", ("max_qos 1",), ("a.conf", 1, "max_qos")),
+        ("INCLUDE", ("listener 1 ::1", "# b\nmount_point x/"), ("b.conf", 2, "mount_point")),
+        ("INCLUDE", ("listener 1", "certfile c\nkeyfile k"), ("a.conf", 1, "listener")),
+        ("INCLUDE\ncertfile c\nkeyfile k", ("listener 1",), ("a.conf", 1, "listener")),
+        (
+            "listener 1\nINCLUDE\ncertfile c\nkeyfile k",
+            ("listener 2 ::1",),
+            ("mosquitto.conf", 4, "certfile"),
+        ),
+        ("listener 1 ::1\nINCLUDE\ntls_version t", ("listener 2 ::1",), ("mosquitto.conf", 4, "tls_version")),
+        # What moves the listeners of 2.1 alone.
+        ("port 1\nINCLUDE\ncertfile c\nkeyfile k", ("listener 2 ::1",), ("mosquitto.conf", 4, "certfile")),
+        ("listener 1\nINCLUDE\ncertfile c", ("bind_address ::1",), ("mosquitto.conf", 4, "certfile")),
+        # The same folder twice is two files each time.
+        ("INCLUDE\nINCLUDE", ("certfile c\nlistener 1 ::1\nkeyfile k",), ("a.conf", 1, "certfile")),
+    ],
+)
+def test_a_listener_ends_with_its_file(
+    folder: Path, main: str, files: tuple[str, ...], found: tuple[str, int, str]
+) -> None:
+    included = folder / "conf.d"
+    included.mkdir()
+    for name, text in zip("ab", files, strict=False):
+        (included / f"{name}.conf").write_text(text)
+    with pytest.raises(ConfigurationError) as caught:
+        check(folder, main.replace("INCLUDE", f"include_dir {included}"))
+    error = caught.value
+    assert (Path(error.file).name, error.line, error.key) == found
+
+
+@pytest.mark.parametrize(
+    ("main", "text"),
+    [
+        ("listener 1\ncertfile c\nkeyfile k\nINCLUDE", "listener 2\ncertfile c\nkeyfile k"),
+        ("listener 1\nINCLUDE\ncertfile c\nkeyfile k", "persistence true"),
+        ("INCLUDE\nlistener 1\ncertfile c\nkeyfile k", "listener 2 ::1\nmax_qos 1"),
+        ("listener 1 ::1\nINCLUDE\nlistener 3 ::1\nmax_qos 1", "listener 2 ::1"),
+        ("bind_address ::1\nINCLUDE", "max_qos 1"),
+    ],
+)
+def test_a_listener_whose_settings_are_in_its_file_passes(folder: Path, main: str, text: str) -> None:
+    included = folder / "conf.d"
+    included.mkdir()
+    (included / "a.conf").write_text(text)
+    check(folder, main.replace("INCLUDE", f"include_dir {included}"))
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

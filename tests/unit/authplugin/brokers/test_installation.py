@@ -175,7 +175,9 @@ def test_a_configuration_is_read_as_it_will_be(tmp_path: Path) -> None:
         Path("/acl"): "",
     }
     broker = read_configuration(main, planned)
-    assert [line.key for line in broker.lines] == ["first", "plugin", "acl_file", "listener", "new", "last"]
+    keys = ["first", "include_dir", "plugin", "acl_file", "listener", "new", "last"]
+    assert [line.key for line in broker.lines] == keys
+    assert [line.reading for line in broker.lines] == [0, 0, 1, 1, 2, 3, 0]
     assert broker.path("acl_file") == Path("/acl")
 
 

@@ -190,6 +190,8 @@ def find_mistakes(settings: GateSettings) -> list[ConfigurationError]:
         reads.append(functools.partial(check_socket, Path(settings.admin.socket)))
     if settings.audit.file is not None:
         reads.append(functools.partial(check_place, Path(settings.audit.file)))
+    if settings.mosquitto.password_file is not None:
+        reads.append(functools.partial(_check_passwords, Path(settings.mosquitto.password_file)))
     mistakes: list[ConfigurationError] = []
     for read in reads:
         try:
@@ -199,6 +201,24 @@ def find_mistakes(settings: GateSettings) -> list[ConfigurationError]:
         except ConfigurationError as error:
             mistakes.append(error)
     return mistakes
+
+
+def _check_passwords(path: Path) -> None:
+    """Check that there is a password file: the broker reads it, and does not start without.
+
+    Raises:
+        ConfigurationError: it cannot be opened.
+    """
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise ConfigurationError(
+            file=str(path),
+            line=None,
+            key="mosquitto.password_file",
+            found=error.strerror or type(error).__name__,
+            expected=f"the broker's password file (sudo mosquitto_passwd -c {path} NAME)",
+        ) from None
 
 
 def _forget(*_: object) -> None:

@@ -1,4 +1,7 @@
-"""``authplugin check-config``: reads a configuration as the gate would, and says what it understood."""
+"""``authplugin check-config``: reads a configuration as the gate would, and says what it understood.
+
+With the broker's own configuration it checks that as well, just as the gate does when it starts.
+"""
 
 import argparse
 import errno
@@ -11,6 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from authplugin.errors import ConfigurationError
     from authplugin.jose.profile import RequiredClaim
     from authplugin.policy import AssetScope, IssuerPolicy
     from authplugin.settings import GateSettings, IssuerTable, Loaded
@@ -22,10 +26,17 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "check-config",
         help="check a configuration without starting anything",
         description="Reads the configuration and AUTHPLUGIN_ variables as the gate would, and prints what "
-        "it understood. Reads the files that it names and a gate must read to start, too. Exits 1 with one "
-        "line for every mistake: file:line: key: found …, expected ….",
+        "it understood. Reads the files that it names and a gate must read to start, too, and checks the "
+        "broker's own configuration as the gate does when it starts. Exits 1 with one line for every "
+        "mistake: file:line: key: found …, expected ….",
     )
     parser.add_argument("config", type=Path, metavar="FILE", help="the gate's configuration (TOML)")
+    parser.add_argument(
+        "--broker-config",
+        type=Path,
+        metavar="FILE",
+        help="of Mosquitto, e.g. /etc/mosquitto/mosquitto.conf (default: config_file in [mosquitto], if any)",
+    )
     return parser
 
 
@@ -42,30 +53,59 @@ def run(args: argparse.Namespace) -> int:
         return 1
     for line in _summary(loaded):
         print(line)
-    return _check_files(loaded)
-
-
-def _check_files(loaded: "Loaded") -> int:
-    """Say what is wrong with the files beside it: 0 when a gate could read them all.
-
-    A file that only its owner may read is no mistake when somebody else asks.
-    """
-    from authplugin.brokers.guards import find_mistakes  # noqa: PLC0415 - as above
-
-    closed = os.strerror(errno.EACCES)
-    mistakes = 0
-    for mistake in find_mistakes(loaded.settings):
-        if mistake.found == closed:
-            print(
-                f"note: {mistake.file}: not looked into ({closed}): run this as the broker's user",
-                file=sys.stderr,
-            )
-        else:
-            print(mistake, file=sys.stderr)
-            mistakes += 1
+    named = loaded.settings.mosquitto.config_file
+    broker = args.broker_config or (Path(named) if named is not None else None)
+    mistakes = _say(
+        [*_find_mistakes(loaded), *(_find_in_broker(broker, args.config, loaded) if broker else ())]
+    )
     for note in _find_useless_keys(loaded.settings.issuers):
         print(f"note: {note}", file=sys.stderr)
     return 1 if mistakes else 0
+
+
+def _say(mistakes: "Iterable[ConfigurationError]") -> int:
+    """Say what is wrong; how much that is.
+
+    A file that only its owner may read is no mistake when somebody else asks.
+    """
+    closed = os.strerror(errno.EACCES)
+    count = 0
+    for mistake in mistakes:
+        if mistake.found == closed or mistake.expected.endswith(f"({closed})"):
+            file = mistake.file if mistake.found == closed else mistake.found
+            print(f"note: {file}: not looked into ({closed}): run this as the broker's user", file=sys.stderr)
+        else:
+            print(mistake, file=sys.stderr)
+            count += 1
+    return count
+
+
+def _find_mistakes(loaded: "Loaded") -> "Iterable[ConfigurationError]":
+    """What is wrong with the files beside it that a gate must read to start."""
+    from authplugin.brokers.guards import find_mistakes  # noqa: PLC0415 - as above
+
+    return find_mistakes(loaded.settings)
+
+
+def _find_in_broker(file: Path, config: Path, loaded: "Loaded") -> "Iterator[ConfigurationError]":
+    """What is wrong with the broker's configuration: the gate would not start with it."""
+    from authplugin.brokers.mosquitto.configuration import read_configuration  # noqa: PLC0415 - as above
+    from authplugin.brokers.mosquitto.preflight import find_mistakes  # noqa: PLC0415 - as above
+    from authplugin.errors import ConfigurationError  # noqa: PLC0415 - as above
+
+    try:
+        broker = read_configuration(file)
+    except ConfigurationError as error:
+        yield error
+        return
+    print(f"broker   {file}")
+    line = broker.last("plugin_opt_config_file")
+    if line is None or Path(line.value).resolve() != config.resolve():
+        print(
+            f"note: {file}: no plugin_opt_config_file {config.resolve()}: this gate is not in it",
+            file=sys.stderr,
+        )
+    yield from find_mistakes(broker, loaded)
 
 
 def _find_useless_keys(issuers: "Iterable[IssuerTable]") -> "Iterator[str]":

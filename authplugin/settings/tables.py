@@ -222,7 +222,12 @@ class MosquittoTable(Table, frozen=True, kw_only=True):
         str | None, meta("The broker's `password_file`, for service accounts.", path=True)
     ] = None
     config_file: Annotated[
-        str | None, meta("The broker's own configuration, checked at start.", path=True)
+        str | None,
+        meta(
+            "The broker's own configuration, for `check-config` without `--broker-config`; the gate itself "
+            "checks the one that its broker was started with.",
+            path=True,
+        ),
     ] = None
     allow_plaintext: Annotated[
         bool,

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from authplugin.brokers.mosquitto.build import Interpreter
+from authplugin.cli import main
 from authplugin.testing import TokenMint
 from tests.support.certificates import certificate
 from tests.support.links import Transport
-from tests.support.mosquitto import Mosquitto, running
+from tests.support.mosquitto import Mosquitto, running, write_passwords
 from tests.support.mqtt import Client
 from tests.support.ports import free_port
 
@@ -232,6 +233,37 @@ def test_listeners_with_their_certificates_in_the_same_file_start_wherever_that_
         connect_until_ready(broker, SHORT, mint.mint()).close()
         with Client(ports[0], version=5, transport=Transport.TLS) as client:
             assert client.connect(SHORT, "", mint.mint()) == 0
+
+
+def test_check_config_names_all_that_keeps_the_broker_from_starting(
+    ready: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broker = included(ready, {"10.conf": "listener 18861\n", "20.conf": "max_qos 1\nallow_anonymous true\n"})
+    ready.acl.write_text(ready.acl.read_text() + "topic readwrite #\n")
+    ready.passwords.write_text("")
+    assert main(["check-config", str(ready.config), "--broker-config", str(broker.file)]) == 1
+    said = capsys.readouterr().err.splitlines()
+    places = [
+        *("conf.d/20.conf:2: allow_anonymous", r"mosquitto.conf:\d+: password_file", "10.conf:1: listener"),
+        *("20.conf:1: max_qos", r"acl:\d+: acl_file"),
+    ]
+    for place, line in zip(places, said, strict=True):
+        assert re.search(place, line), said
+    # What the broker says is the first of them.
+    assert said[0] in broker.refuse_to_start()
+    for name in ("10.conf", "20.conf"):
+        (ready.folder / "conf.d" / name).write_text("")
+    config = ready.config.read_text()
+    ready.config.write_text(config.replace("[mosquitto]", '[mosquitto]\nconfig_file = "mosquitto.conf"'))
+    assert main(["check-config", str(ready.config)]) == 1
+    assert "password_file: found" in capsys.readouterr().err
+    write_passwords(ready.passwords, [(SERVICE, "correct horse")])
+    ready.acl.write_text(ready.acl.read_text().replace("topic readwrite #\n", ""))
+    assert main(["check-config", str(ready.config)]) == 0
+    done = capsys.readouterr()
+    assert (done.err, f"broker   {broker.file}" in done.out) == ("", True)
+    with running(broker):
+        broker.wait_for("authplugin: metrics at")
 
 
 def test_a_certificate_without_its_key_is_no_tls(ready: Files) -> None:

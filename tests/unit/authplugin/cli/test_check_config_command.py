@@ -2,11 +2,14 @@
 
 import json
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
+from authplugin.brokers.mosquitto.acl import write_acl
 from authplugin.cli import main
+from authplugin.settings import load
 from tests.support.mints import mint
 
 CONFIG = """
@@ -147,3 +150,85 @@ def test_a_key_set_that_opens_nothing_is_noted_and_no_mistake(
     said = capsys.readouterr().err
     assert ("note: issuers[0].jwks_file: " in said) is (noted is not None)
     assert noted is None or noted in said
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    """A gate's configuration whose broker has none."""
+    file = tmp_path / "gate.toml"
+    file.write_text(
+        '[[issuers]]\nissuer = "https://a.example.com"\naudiences = ["a"]\n'
+        '[[service_accounts]]\nname = "bridge"\n[mosquitto]\npassword_file = "passwords"\n'
+    )
+    (tmp_path / "passwords").write_text("bridge:$7$x\n")
+    return file
+
+
+def test_a_password_file_that_is_not_there_is_a_mistake(
+    gate: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check-config", str(gate)]) == 0
+    passwords = gate.with_name("passwords")
+    passwords.unlink()
+    capsys.readouterr()
+    assert main(["check-config", str(gate)]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(
+        f"{passwords}: mosquitto.password_file: found No such file or directory, expected "
+    )
+
+
+def test_a_brokers_configuration_that_is_not_there_is_a_mistake_by_option_and_by_setting(
+    gate: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = gate.with_name("gone.conf")
+    assert main(["check-config", str(gate), "--broker-config", str(gone)]) == 1
+    said = f"{gone}: the broker's configuration: found No such file or directory"
+    assert capsys.readouterr().err.startswith(said)
+    gate.write_text(gate.read_text() + 'config_file = "gone.conf"\n')
+    assert main(["check-config", str(gate)]) == 1
+    assert capsys.readouterr().err.startswith(said)
+
+
+def test_a_broker_without_this_gate_is_noted(gate: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    policy = load(gate, {}).policy
+    acl, broker = gate.with_name("acl"), gate.with_name("mosquitto.conf")
+    acl.write_text(write_acl(policy.topics, policy.service_accounts))
+    text = f"acl_file {acl}\npassword_file {gate.with_name('passwords')}\n"
+    for line, note in (
+        ("", True),
+        (f"plugin_opt_config_file {gate}.old\n", True),
+        (f"plugin_opt_config_file {gate}\n", False),
+    ):
+        broker.write_text(text + line)
+        assert main(["check-config", str(gate), "--broker-config", str(broker)]) == 0
+        said = f"note: {broker}: no plugin_opt_config_file {gate}: this gate is not in it\n"
+        assert capsys.readouterr().err == (said if note else "")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes root, to be somebody else")
+def test_what_the_caller_may_not_read_of_the_brokers_files_is_noted_and_no_mistake(
+    gate: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with tempfile.TemporaryDirectory() as name:  # pytest's own are closed to others
+        folder = Path(name)
+        folder.chmod(0o755)
+        for file in (gate, gate.with_name("passwords")):
+            (folder / file.name).write_text(file.read_text())
+        policy = load(gate, {}).policy
+        acl, broker = folder / "acl", folder / "mosquitto.conf"
+        acl.write_text(write_acl(policy.topics, policy.service_accounts))
+        acl.chmod(0o600)
+        broker.write_text(
+            f"acl_file {acl}\npassword_file {folder}/passwords\nplugin_opt_config_file {folder}/gate.toml\n"
+        )
+        words = ["check-config", f"{folder}/gate.toml", "--broker-config", str(broker)]
+        assert main(words) == 0
+        assert capsys.readouterr().err == ""
+        os.seteuid(65534)
+        try:
+            assert main(words) == 0
+        finally:
+            os.seteuid(0)
+    said = f"note: {acl}: not looked into (Permission denied): run this as the broker's user\n"
+    assert capsys.readouterr().err == said

@@ -124,8 +124,8 @@ _RULES = (
     ),
     _Rule(
         "max_queued_bytes", "0", lambda text, _mqtt, _found: 0 < _number(text) < _QUEUED * _MESSAGE,
-        "0, or at least 44800000",
-        "what comes while the bridge is away is dropped beyond it",
+        "at least 44800000 (0 is no bound: large messages fill the memory)",
+        "what comes while the bridge is away is dropped beyond it, and the device is told that it arrived",
     ),
     _Rule(
         "memory_limit", "0", _memory, "0, or 448 bytes for each of max_queued_messages",

@@ -11,7 +11,12 @@ DURABILITY = (
     (
         "max_queued_messages",
         "1000000",
-        "some 450 MB at most; the default, 1000, drops all beyond it while the bridge is away",
+        "some 450 MB beside their payloads; the default, 1000, drops all beyond it while the bridge is away",
+    ),
+    (
+        "max_queued_bytes",
+        "200000000",
+        "payloads of those; the default is no bound: one device with large messages fills the memory",
     ),
     (
         "max_inflight_messages",
@@ -31,7 +36,16 @@ DURABILITY = (
 LIMITS = (
     ("message_size_limit", "262144", "bytes of one message's payload; the default is 256 MiB"),
     ("max_packet_size", "300000", "bytes of one packet; the default is 256 MiB, for anybody who connects"),
-    ("max_keepalive", "600", "seconds; a dead connection is noticed within one and a half times this"),
+    (
+        "max_inflight_bytes",
+        "10000000",
+        "bytes unfinished, for each client and way; the default is no bound: QoS 2 begun fills the memory",
+    ),
+    (
+        "max_keepalive",
+        "600",
+        "seconds; a dead connection is noticed in one and a half times this. In 2.0.11 for MQTT 5 only",
+    ),
 )
 
 

@@ -152,7 +152,14 @@ def test_a_dry_run_tries_everything_shows_everything_and_writes_nothing(host: Ho
     assert settings["listener"] == f"{port} 127.0.0.1"
     assert {
         *("message_size_limit", "max_packet_size", "max_keepalive", "max_connections"),
-        *("max_inflight_messages", "upgrade_outgoing_qos", "persistence", "autosave_interval"),
+        *(
+            "max_queued_bytes",
+            "max_inflight_bytes",
+            "max_inflight_messages",
+            "upgrade_outgoing_qos",
+            "persistence",
+            "autosave_interval",
+        ),
     } <= settings.keys()
 
 

@@ -91,9 +91,9 @@ ADVICE: Mapping[Reason, Advice] = {
         "Find the copy, revoke it, then `authplugin release` the asset.",
     ),
     Reason.THROTTLED: Advice(
-        "Too many bad attempts came from this address, too many exchanges were never finished, or the device"
-        " does little but subscribe.",
-        "Wait; find who sends them. A device subscribes once when it connects.",
+        "Too many bad attempts came from this address, too many exchanges were never finished, the device"
+        " does little but subscribe, or its asset has too many clients.",
+        "Wait; find who sends them. A device subscribes once when it connects, and keeps its client id.",
     ),
     Reason.CLIENT_ID_MISMATCH: Advice(
         "The MQTT client id is not the token's asset id, nor it, a colon and a suffix.",

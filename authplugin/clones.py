@@ -163,6 +163,11 @@ class Clones:
             asset.score = 0.0
         return self._until.pop(asset_id, 0.0) > self._monotonic()
 
+    def live(self, asset_id: str) -> int:
+        """How many client ids an asset is connected with, as far as they are told apart."""
+        asset = self._assets.get(asset_id)
+        return 0 if asset is None else len(asset.clients)
+
     def holds(self, asset_id: str) -> bool:
         """Whether an asset is quarantined now."""
         return self._until.get(asset_id, 0.0) > self._monotonic()

@@ -93,7 +93,8 @@ class Gate:
         self._throttle = Throttle(clock=clock) if throttle is None else throttle
         self._standing = Standing(Clones(clock=clock) if clones is None else clones)
         self._quarantined = self._standing.clones.until
-        self._presence = Presence(sessions, self._standing.clones, self._throttle, self._observers)
+        clones = self._standing.clones
+        self._presence = Presence(sessions, clones, self._throttle, self._observers, clock=clock)
         # One number for keys, policy and standing together, and one object for all verdicts that
         # share it; and the one of the last change of keys or policy: verdicts younger than that are
         # of the keys and policy in force, and only standing is to be asked again.
@@ -353,7 +354,7 @@ class Gate:
             self._standing.check_quarantine(grant)
         # What nearly every client says of itself needs no further look.
         if connect.client_id != grant.asset_id or username:
-            check_client(connect, grant, self._policy.issuers[grant.terms.issuer], self._policy)
+            self._check_client(connect, grant)
         return grant
 
     def _check_late(self, grant: Grant) -> None:
@@ -369,6 +370,16 @@ class Gate:
             raise GrantRefused(Reason.EXPIRED, "the token has ended since its client left", grant)
         self._standing.check(grant, issuer)
         self._standing.check_quarantine(grant)
+
+    def _check_client(self, connect: Connect, grant: Grant) -> None:
+        """Check what a client says beside its token, and that its asset may have one more by that name.
+
+        Raises:
+            GrantRefused: ``client_id_mismatch username_mismatch throttled``.
+        """
+        check_client(connect, grant, self._policy.issuers[grant.terms.issuer], self._policy)
+        if ":" in connect.client_id:
+            self._presence.check_suffix(connect, grant, self._policy.most_per_asset)
 
     def _admit(self, connect: Connect, grant: Grant) -> Allow:
         """Let in, once what the client has shown beside its token is enough.

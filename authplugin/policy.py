@@ -14,6 +14,9 @@ from authplugin.jose.profile import Attribute, RequiredClaim
 from authplugin.jose.usual import USUAL
 from authplugin.topics.template import Templates
 
+MOST_PER_ASSET = 16
+"""Live sessions of one asset, where nothing else is said."""
+
 PROGRAMS = "assetgate-"
 """How the client ids of this product's own programs begin, as the bridge's does."""
 
@@ -169,6 +172,7 @@ class Policy:
         service_accounts: by user name.
         algorithms: all that any issuer may sign with.
         types: every header ``typ`` that any issuer may use.
+        most_per_asset: live sessions with which an asset gets no other, but by its bare id.
     """
 
     issuers: Mapping[str, IssuerPolicy]
@@ -176,6 +180,7 @@ class Policy:
     service_accounts: Mapping[str, ServiceAccount]
     algorithms: frozenset[str]
     types: frozenset[str] = DEFAULT_TYPES
+    most_per_asset: int = MOST_PER_ASSET
 
     def is_program(self, name: str) -> bool:
         """Whether a program is called so: a service account, or a client of this product's own."""

@@ -7,12 +7,14 @@ they hand over as work, which is done when the door asks what is due.
 from collections import deque
 from collections.abc import Callable
 
+from authplugin.clock import Clock
 from authplugin.clones import Clones, Finding
 from authplugin.errors import Reason
-from authplugin.model import Grant, Possession
+from authplugin.model import Connect, Grant, GrantRefused, Possession
 from authplugin.observer import Observer, hearing, report
 from authplugin.revocation import Revocations
 from authplugin.sessions import Kick, Session, Sessions
+from authplugin.suffixes import Suffixes
 from authplugin.throttle import Throttle
 
 
@@ -24,15 +26,23 @@ class Presence:
         clones: sees each come and go.
         throttle: knows the addresses from which clients were let in.
         observers: hear of it.
+        clock: for debts.
     """
 
     def __init__(
-        self, sessions: Sessions, clones: Clones, throttle: Throttle, observers: tuple[Observer, ...]
+        self,
+        sessions: Sessions,
+        clones: Clones,
+        throttle: Throttle,
+        observers: tuple[Observer, ...],
+        *,
+        clock: Clock,
     ) -> None:
         self._sessions = sessions
         self._clones = clones
         self._throttle = throttle
         self._observers = observers
+        self._suffixes = Suffixes(clock=clock)
         self._tell_opened = hearing(observers, "session_opened")
         self._tell_ended = hearing(observers, "session_ended")
         self._posted: deque[Callable[[], None]] = deque()
@@ -40,6 +50,27 @@ class Presence:
     def post(self, work: Callable[[], None]) -> None:
         """Have work done at the next `due`, in order; for any thread."""
         self._posted.append(work)
+
+    def check_suffix(self, connect: Connect, grant: Grant, most: int) -> None:
+        """Check that an asset may have one more client id beside its own; one that is live it has already.
+
+        Args:
+            connect: as the gate judges it; its client id is the asset's.
+            grant: what its token says.
+            most: live sessions with which an asset gets no other.
+
+        Raises:
+            GrantRefused: ``throttled``.
+        """
+        client_id = connect.client_id
+        if self._sessions.find(client_id) is not None:
+            return
+        if self._clones.live(grant.asset_id) >= most:
+            detail = f"the asset has {most} sessions already, the most that sessions.most_per_asset allows"
+            raise GrantRefused(Reason.THROTTLED, detail, grant)
+        if not self._suffixes.admits(client_id, grant.asset_id, connect.address):
+            detail = "too many new client ids of the asset from there, one in ten minutes is left"
+            raise GrantRefused(Reason.THROTTLED, detail, grant)
 
     def open(
         self,
@@ -69,6 +100,8 @@ class Presence:
         self._throttle.vouch(address)
         if taken is not None:
             self._end(taken)
+        elif ":" in client_id:
+            self._suffixes.opened(client_id, grant.asset_id, address)
         for tell in self._tell_opened:
             try:  # noqa: SIM105 - suppress() would be made anew for each
                 tell(session)

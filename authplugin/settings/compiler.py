@@ -68,6 +68,7 @@ def compile_policy(settings: GateSettings, refuse: Refuse) -> Policy:
         },
         algorithms=frozenset(name for issuer in issuers.values() for name in issuer.algorithms),
         types=frozenset(name for issuer in issuers.values() for name in issuer.types),
+        most_per_asset=settings.sessions.most_per_asset,
     )
     _check_event_topics(policy, refuse)
     seen: set[str] = set()
@@ -75,6 +76,7 @@ def compile_policy(settings: GateSettings, refuse: Refuse) -> Policy:
         _check_account(account, ("service_accounts", position), policy, seen, refuse)
     _check_address(settings, refuse)
     _check_admin(settings, refuse)
+    _check_sessions(settings, refuse)
     return policy
 
 
@@ -328,6 +330,12 @@ def _check_admin(settings: GateSettings, refuse: Refuse) -> None:
     if admin.port is not None and admin.secret_file is None:
         expected = "a file with the secret: anyone on this machine reaches the port"
         refuse(("admin", "secret_file"), "nothing", expected)
+
+
+def _check_sessions(settings: GateSettings, refuse: Refuse) -> None:
+    most, expected = settings.sessions.most_per_asset, settings.clones.clients_per_asset
+    if most < expected:
+        refuse(("sessions", "most_per_asset"), shown(most), f"at least clones.clients_per_asset, {expected}")
 
 
 def _check_address(settings: GateSettings, refuse: Refuse) -> None:

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from authplugin.policy import MOST_PER_ASSET
 from authplugin.settings.issuers import IssuerTable
 from authplugin.settings.table import Table, Text, meta, number
 from authplugin.topics.template import PUBLISH, SUBSCRIBE
@@ -199,7 +200,7 @@ class CacheTable(Table, frozen=True, kw_only=True):
 
 
 class SessionsTable(Table, frozen=True, kw_only=True):
-    """How live sessions end."""
+    """How many live sessions there may be, and how they end."""
 
     expiry_jitter_s: Annotated[
         float,
@@ -210,6 +211,15 @@ class SessionsTable(Table, frozen=True, kw_only=True):
             unit="s",
         ),
     ] = 5.0
+    most_per_asset: Annotated[
+        int,
+        number(
+            "Sessions with which an asset gets no other at once, but by its bare id; at least "
+            "`clones.clients_per_asset`.",
+            ge=1,
+            le=64,
+        ),
+    ] = MOST_PER_ASSET
 
 
 class MosquittoTable(Table, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ does nothing else would fill the broker's memory, thirty thousand times a second
 asset at an address, so that nobody with a copy of its token keeps the device from its commands.
 """
 
-from authplugin.brokers.mosquitto.debts import Debts
+from authplugin.debts import Debts
 from authplugin.throttle import network
 
 AT_ONCE = 1000

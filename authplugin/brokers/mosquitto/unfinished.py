@@ -10,7 +10,7 @@ the others owe.
 import contextlib
 from collections import OrderedDict
 
-from authplugin.brokers.mosquitto.debts import Debts
+from authplugin.debts import Debts
 from authplugin.jose.identity import IdForm, canonical_asset_id
 from authplugin.throttle import network
 

@@ -26,12 +26,13 @@ def test_sighup_judges_a_thousand_sessions_for_less_than_they_cost_to_connect(
     gate_of: Gates, tmp_path: Path
 ) -> None:
     with gate_of(tmp_path, extra="\n[cache]\ncapacity = 0\n") as gated, ExitStack() as stack:
-        tokens = [gated.token(did=f"device-{n}") for n in range(1000)]
+        assets = [f"02iAB000000{n:04d}" for n in range(1000)]
+        tokens = [gated.token(asset) for asset in assets]
         began = gated.broker.cpu()
         clients = []
-        for n, token in enumerate(tokens):
+        for asset, token in zip(assets, tokens, strict=True):
             client = stack.enter_context(gated.client(5))
-            assert client.connect(f"{SHORT}:{n}", "", token) == 0
+            assert client.connect(asset, "", token) == 0
             clients.append(client)
         connecting = gated.broker.cpu() - began
         # With no cache and no issuer only the table of sessions can answer.

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from authplugin.jose.identity import suffix
 from authplugin.testing import Behaviour
 from tests.support.mosquitto import scrape
 from tests.support.mqtt import Will
@@ -74,11 +75,46 @@ def test_nobody_takes_over_a_session_with_another_assets_token(gated: Gated) -> 
         mine.ping()
 
 
+def test_one_token_holds_a_bounded_number_of_sessions_and_its_bare_asset_id_always_comes_in(
+    gate_of: Gates, tmp_path: Path
+) -> None:
+    with gate_of(tmp_path) as gated, ExitStack() as stack:
+        token = gated.token()
+
+        def connect(client_id: str) -> int:
+            return stack.enter_context(gated.client(5)).connect(client_id, "", token)
+
+        assert [connect(f"{SHORT}:{n}") for n in range(20)] == [0] * 16 + [0x87] * 4
+        assert gated.decisions(outcome="refused", reason="throttled") == 4
+        gated.broker.wait_for("throttled .the asset has 16 sessions already")
+        assert connect(f"{SHORT}:3") == 0  # taken over
+        assert connect(SHORT) == 0
+        gated.broker.reload()
+        _wait_sessions(gated, 17)
+
+
+def test_one_token_leaves_a_bounded_number_of_stored_sessions(gate_of: Gates, tmp_path: Path) -> None:
+    with gate_of(tmp_path) as gated:
+        token = gated.token()
+
+        def store(client_id: str) -> int:
+            with gated.client(5) as client:
+                code = client.connect(client_id, "", token, clean=False, expiry=86_400)
+                if code == 0:
+                    client.disconnect()
+                    _wait_sessions(gated, 0)
+                return code
+
+        assert [store(f"{SHORT}:{n}") for n in range(102)] == [0] * 100 + [0x87] * 2
+        gated.broker.wait_for("throttled .too many new client ids of the asset from there")
+        assert [store(f"{SHORT}:99"), store(SHORT)] == [0, 0]
+
+
 def test_a_connection_that_ends_leaves_no_session_behind(gate_of: Gates, tmp_path: Path) -> None:
     with gate_of(tmp_path) as gated:
         _wait_sessions(gated, 0)
         with ExitStack() as stack:
-            clients = [stack.enter_context(gated.device(suffix=f":{n}")) for n in range(50)]
+            clients = [stack.enter_context(gated.device(f"02iAB000000{n:04d}")) for n in range(50)]
             _wait_sessions(gated, 50)
             for client in clients[:25]:
                 client.disconnect()
@@ -90,13 +126,16 @@ def test_sighup_keeps_good_sessions_and_drops_bad_ones_while_the_issuer_is_away(
     gate_of: Gates, tmp_path: Path
 ) -> None:
     with gate_of(tmp_path, extra="\n[cache]\nttl_s = 1\n") as gated, ExitStack() as stack:
-        tokens = [gated.token(did=f"device-{n}") for n in range(20)]
         clients = []
         for n in range(1000):
+            short = f"02iAB000000{n // 10:04d}"
             client = stack.enter_context(gated.client(5))
-            username = ("", SHORT, ASSET, f"device-{n % 20}")[n % 4]
-            assert client.connect(f"{SHORT}:{n}", username, tokens[n % 20]) == 0
+            username = ("", short, short + suffix(short), f"device-{n}")[n % 4]
+            token = gated.token(short, did=f"device-{n}")
+            assert client.connect(f"{short}:{n}", username, token) == 0
             clients.append(client)
+        asset = "02iAB0000000000"
+        asset += suffix(asset)
         service = stack.enter_context(gated.service())
         _wait_sessions(gated, 1000)
         gated.keys.behaviour = Behaviour.HANG
@@ -107,7 +146,7 @@ def test_sighup_keeps_good_sessions_and_drops_bad_ones_while_the_issuer_is_away(
         for client in clients:
             client.ping()
         service.ping()
-        assert clients[0].publish(f"assets/{ASSET}/telemetry") == 0
+        assert clients[0].publish(f"assets/{asset}/telemetry") == 0
         assert clients[1].publish(f"assets/{OTHER}/telemetry") == 0x87
         _wait_sessions(gated, 1000)
         assert gated.decisions(outcome="refused") == refused + 1

@@ -88,6 +88,10 @@ MISTAKES = [
         "gate.toml:4: admin.secret_file: found nothing, expected a file with the secret",
     ),
     (
+        ISSUER + "[sessions]\nmost_per_asset = 2\n[clones]\nclients_per_asset = 3\n",
+        "gate.toml:5: sessions.most_per_asset: found 2, expected at least clones.clients_per_asset, 3",
+    ),
+    (
         ISSUER + "[clones]\nclients_per_asset = 0\n",
         "gate.toml:5: clones.clients_per_asset: found 0, expected an integer of 1 to 64",
     ),

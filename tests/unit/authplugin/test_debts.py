@@ -1,7 +1,7 @@
 """Debts: how often at once, and how soon again."""
 
-from authplugin.brokers.mosquitto.debts import Debts
 from authplugin.brokers.mosquitto.subscriptions import AT_ONCE, PAID_SECONDS, Subscriptions
+from authplugin.debts import Debts
 
 
 def debts(at_once: int = 3, capacity: int = 100) -> Debts[str]:

@@ -11,6 +11,9 @@ _Topic = Annotated[
     str, Meta(pattern=r"^assets/(\+|[A-Za-z0-9_-]{1,64})/(#|\+|telemetry(/(#|\+|[A-Za-z0-9._-]{1,64}))?)$")
 ]
 
+#: Seconds for samples without a time of their own: as many thousands of them may come at once.
+_BURST = 300.0
+
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Bounds of the engine: what is beyond one goes to the dead letters, with its reason, and is counted."""
@@ -60,3 +63,11 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "that matches; else what the content type says, else JSON"
         ),
     ] = msgspec.field(default_factory=dict)
+
+    @property
+    def furthest(self) -> float:
+        """Seconds that an event time may be ahead of the newest receipt.
+
+        The device's own, or one that was given: of samples without a time each has its own millisecond.
+        """
+        return max(self.clock_ahead, _BURST)

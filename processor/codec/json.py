@@ -89,6 +89,7 @@ class JsonCodec:
         if plain.asset is not None:
             members += 1
             check_asset(plain.asset, asset)
+        stamped = ts is not None
         if ts is None:
             ts = received
         else:
@@ -100,7 +101,7 @@ class JsonCodec:
             refuse_time(ts, received)
         shape = tuple(metrics)
         names = self._known.get(shape) or self._admit(shape)
-        return (Reading(ts, seq, names, tuple(metrics.values())),)
+        return (Reading(ts, seq, names, tuple(metrics.values()), stamped=stamped),)
 
     def _general(self, value: bytes, received: int, asset: str) -> tuple[Reading, ...]:
         found = _decode(_TELEMETRY, value)
@@ -119,7 +120,14 @@ class JsonCodec:
         names = self._known.get(shape) or self._admit(shape)
         pairs = [_number(each) for each in message.metrics.values()]
         units = tuple(unit for _, unit in pairs)
-        return Reading(t, message.seq, names, tuple(v for v, _ in pairs), units if any(units) else None)
+        return Reading(
+            t,
+            message.seq,
+            names,
+            tuple(v for v, _ in pairs),
+            units if any(units) else None,
+            stamped=message.ts is not UNSET,
+        )
 
     def metric(self, value: bytes, received: int, asset: str, name: str) -> tuple[Reading, ...]:
         """The whole message, or only the value of the metric that the topic names."""
@@ -127,14 +135,15 @@ class JsonCodec:
             return self.telemetry(value, received, asset)
         v, unit = _number(_decode(_SINGLE, value))
         names = self._known.get((name,)) or self._admit((name,))
-        return (Reading(received, -1, names, (v,), (unit,) if unit else None),)
+        return (Reading(received, -1, names, (v,), (unit,) if unit else None, stamped=False),)
 
     def event(self, value: bytes, received: int, asset: str, name: str) -> tuple[Reading, ...]:
         """The device's own event, named by its topic."""
         found: _Event = _decode(_EVENT, value)
         if found.asset is not UNSET:
             check_asset(found.asset, asset)
-        return (Reading(self._time(found.ts, received), found.seq, (name,), (1.0,), None, name),)
+        t = self._time(found.ts, received)
+        return (Reading(t, found.seq, (name,), (1.0,), None, name, found.ts is not UNSET),)
 
     def _time(self, ts: object, received: int) -> int:
         if ts is UNSET:

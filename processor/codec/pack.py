@@ -9,12 +9,16 @@ from processor.errors import DeadLetter, DeadReason
 
 
 class Value(NamedTuple):
-    """One value: event time in milliseconds since the epoch, metric, number, unit ("" for none)."""
+    """One value: event time in milliseconds since the epoch, metric, number, unit ("" for none).
+
+    `stamped`: whether the time is the device's own, see `Reading`.
+    """
 
     t: int
     name: str
     v: float
     unit: str
+    stamped: bool = True
 
 
 class Packs:
@@ -40,23 +44,24 @@ class Packs:
         """
         if not values:
             raise DeadLetter(DeadReason.WRONG_TYPE, "no value is a number or a boolean")
-        turns: dict[tuple[int, str], int] = {}
-        groups: dict[tuple[int, int], dict[str, Value]] = {}
+        turns: dict[tuple[int, bool, str], int] = {}
+        groups: dict[tuple[int, bool, int], dict[str, Value]] = {}
         for value in values:
-            turn = turns.get((value.t, value.name), 0)
-            turns[value.t, value.name] = turn + 1
-            groups.setdefault((value.t, turn), {})[value.name] = value
+            # What the device has stamped first: at its time, the other can move.
+            at = (value.t, not value.stamped)
+            turn = turns.get((*at, value.name), 0)
+            turns[*at, value.name] = turn + 1
+            groups.setdefault((*at, turn), {})[value.name] = value
         places = sorted(groups)
         readings = tuple(
-            self._reading(place[0], groups[place], seq if place is places[-1] else -1) for place in places
+            self._reading(place[:2], groups[place], seq if place is places[-1] else -1) for place in places
         )
         self.passed_over += passed_over
         return readings
 
-    def _reading(self, t: int, group: dict[str, Value], seq: int) -> Reading:
+    def _reading(self, at: tuple[int, bool], group: dict[str, Value], seq: int) -> Reading:
         shape = tuple(group)
         names = self._shapes.known.get(shape) or self._shapes.admit(shape)
         units = tuple(value.unit for value in group.values())
-        return Reading(
-            t, seq, names, tuple(value.v for value in group.values()), units if any(units) else None
-        )
+        values = tuple(value.v for value in group.values())
+        return Reading(at[0], seq, names, values, units if any(units) else None, stamped=not at[1])

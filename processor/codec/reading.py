@@ -13,6 +13,7 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
         values: one number a name; booleans are 0 and 1.
         units: a unit ("" for none) a name; None when no value came with one.
         event: type of the device's event; "" for telemetry.
+        stamped: whether `t` is the device's own; else it is the receipt, or counted from there.
     """
 
     t: int
@@ -21,3 +22,4 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     values: tuple[float, ...]
     units: tuple[str, ...] | None = None
     event: str = ""
+    stamped: bool = True

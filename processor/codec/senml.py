@@ -92,8 +92,10 @@ class SenML:
             if v is None:
                 passed_over += 1
                 continue
-            t = self._time(base.t + _number(record.get("t", 0)), received)
-            values.append(Value(t, name or topic_name, v, _unit(record, "u") or base.unit))
+            seconds = base.t + _number(record.get("t", 0))
+            unit = _unit(record, "u") or base.unit
+            stamped = seconds >= _RELATIVE
+            values.append(Value(self._time(seconds, received), name or topic_name, v, unit, stamped))
         if len(devices) > 1:
             raise DeadLetter(DeadReason.IDENTITY_MISMATCH, "a pack that speaks of several devices")
         return self._packs.build(values, passed_over=passed_over)

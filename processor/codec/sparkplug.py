@@ -83,12 +83,12 @@ class SparkplugCodec:
         seq = head["seq"].integer if "seq" in head else -1
         if seq > _LARGEST_SEQ:
             raise DeadLetter(DeadReason.WRONG_TYPE, "seq is beyond its bound")
-        t = head["timestamp"].integer if "timestamp" in head else received
+        t = head["timestamp"].integer if "timestamp" in head else None
         found = [self._value(each, t, received) for each in metrics]
         values = [each for each in found if each is not None]
         return self._packs.build(values, passed_over=len(found) - len(values), seq=seq)
 
-    def _value(self, metric: bytes, t: int, received: int) -> Value | None:
+    def _value(self, metric: bytes, t: int | None, received: int) -> Value | None:
         """A metric's value; None when it is well made and no number."""
         fields = _collect(metric, _METRIC)
         if "name" not in fields:
@@ -105,6 +105,8 @@ class SparkplugCodec:
             return None
         at = fields["timestamp"].integer if "timestamp" in fields else t
         unit = _unit(fields["properties"].data) if "properties" in fields else ""
+        if at is None:
+            return Value(received, name, v, unit, stamped=False)
         return Value(check_time(at, received, self._ahead), name, v, unit)
 
 

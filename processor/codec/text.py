@@ -27,7 +27,7 @@ class TextCodec:
     def metric(self, value: bytes, received: int, _asset: str, name: str) -> tuple[Reading, ...]:
         """The one value, measured when it was received."""
         names = self._shapes.known.get((name,)) or self._shapes.admit((name,))
-        return (Reading(received, -1, names, (_parse(value.strip(_SPACE)),)),)
+        return (Reading(received, -1, names, (_parse(value.strip(_SPACE)),), stamped=False),)
 
 
 def _parse(text: bytes) -> float:

@@ -50,7 +50,7 @@ class Index:
         at = self.keys.add(key)
         self.assets = grown(self.assets, at + 1)
         row = self.assets[at]
-        row["newest"] = row["mark"] = NEVER
+        row["newest"] = row["mark"] = row["heard"] = NEVER
         row["top"] = row["head"] = row["whole"] = row["begin"] = -1
         if self._whole:
             row["whole"] = self._add(at, Target.ASSET, ("",), self._number(Target.ASSET, ""))

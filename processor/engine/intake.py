@@ -12,6 +12,7 @@ import numpy as np
 from numba.extending import register_jitable
 
 from processor.engine.directory import find
+from processor.engine.order import UNSTAMPED
 
 #: Powers of ten that a double holds exactly.
 _POWERS = np.array([10.0**n for n in range(23)])
@@ -284,8 +285,10 @@ def take(buffer, columns, header, longest, most, latest, ahead, known, records, 
         shape = _wide(shapes[at])
         if not _message(buffer, row, shape, known, record, values[k:]):
             continue
+        record.kind = 0
         if record.t < 0:
             record.t = row.timestamp
+            record.kind = UNSTAMPED
         if record.t > row.timestamp + ahead:
             continue
         record.runs = 0

@@ -11,7 +11,7 @@ from processor.errors import StreamError
 from processor.rules.record import EraRecord
 
 #: Version of the format; raised with every change that older code cannot read.
-VERSION = 7
+VERSION = 8
 
 
 class LayoutMemory(msgspec.Struct, frozen=True):

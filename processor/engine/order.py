@@ -3,6 +3,9 @@
 One compiled pass in order of arrival, so that cutting a run of records into other batches changes nothing.
 An asset's mark is its newest event time less the allowed lateness; a sample waits in the asset's list,
 ordered by time, until the mark passes it. Samples leave in time order, which is what every detector needs.
+
+What a device has not stamped has no identity: it counts at its receipt, which many share, and so it is given
+the first free millisecond from there. It is judged, however many come at once.
 """
 
 from typing import Any
@@ -17,6 +20,7 @@ ASSET = np.dtype(
     [
         ("newest", np.int64),
         ("mark", np.int64),
+        ("heard", np.int64),  # newest time of receipt of what it has not stamped
         ("top", np.int64),  # newest sequence number, -1 for none
         ("seen", np.uint64),  # which of the 64 sequence numbers up to `top` were met
         ("first", np.int64),  # the number at which the device began to count
@@ -47,8 +51,13 @@ POOL = np.dtype(
     ],
     align=True,
 )
-#: A record is of the asset's shape when it has no `runs` of series of its own.
-RECORD = np.dtype([("asset", np.int64), ("t", np.int64), ("seq", np.int64), ("runs", np.int64)], align=True)
+#: A record is of the asset's shape when it has no `runs` of series of its own; `kind` is of the bits below.
+RECORD = np.dtype(
+    [("asset", np.int64), ("t", np.int64), ("seq", np.int64), ("runs", np.int64), ("kind", np.int64)],
+    align=True,
+)
+#: Its time is that of receipt, not the device's; it was written back from the dead letters.
+UNSTAMPED, REPLAYED = 1, 2
 RUN = np.dtype([("series", np.int64), ("samples", np.int64)], align=True)
 JUDGED = np.dtype(
     [
@@ -68,6 +77,37 @@ COUNTS = 9
 _REMEMBERED = 64
 #: A larger jump of sequence numbers is no loss: the device counts from somewhere else now.
 _LONGEST_GAP = 65_536
+#: What was written back counts at most so many milliseconds after its receipt: beyond, it is late.
+_REPLAY = 1000
+
+
+@register_jitable
+def _moment(record: Any, r: int, runs: Any, ahead: int, asset: Any, series: Any, pool: Any) -> int:  # noqa: ANN401 - rows and arrays
+    """A record's event time: what the device has not stamped comes after all that its series have.
+
+    At most `ahead` milliseconds after the newest receipt, so that no flood of such samples carries an asset
+    beyond every clock; what is beyond keeps the time of its receipt.
+    """
+    t = record.t
+    if not record.kind & UNSTAMPED:
+        return t  # type: ignore[no-any-return] # a number
+    asset.heard = max(asset.heard, t)
+    latest = t + _REPLAY if record.kind & REPLAYED else asset.heard + ahead
+    for n in range(max(record.runs, 1)):
+        if record.runs == 0:
+            begin = np.int64(asset.begin)
+            end = begin + asset.width
+        else:
+            begin = runs[r + n].series
+            end = begin + runs[r + n].samples
+        for s in range(begin, end):
+            t = max(t, series[s].t + 1)
+    at = asset.head
+    while at >= 0 and pool[at].t <= t:
+        if pool[at].t == t:
+            t += 1
+        at = pool[at].next
+    return t if t <= latest else record.t  # type: ignore[no-any-return] # a number
 
 
 @register_jitable
@@ -132,7 +172,7 @@ def _release(asset: Any, series: Any, pool: Any, free: Any, out: Any, k: int, co
     return k
 
 
-def admit(records, runs, values, lateness, most, assets, series, pool, free, out, counts):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201, PLR0913, PLR0912, PLR0915, PLR0917, C901 - compiled: one straight pass, one argument a column
+def admit(records, runs, values, lateness, most, ahead, assets, series, pool, free, out, counts):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201, PLR0913, PLR0912, PLR0915, PLR0917, C901 - compiled: one straight pass, one argument a column
     """Take in records in order of arrival; the judged samples come first in `out`. Returns how many.
 
     `pool` must have room for every value, and `out` for every value, every waiting sample and every record.
@@ -143,7 +183,7 @@ def admit(records, runs, values, lateness, most, assets, series, pool, free, out
     for n in range(records.shape[0]):
         record = records[n]
         asset = assets[record.asset]
-        t = record.t
+        t = _moment(record, r, runs, ahead, asset, series, pool)
         repeated = _repeated(asset, t, record.seq, counts)
         asset.newest = max(asset.newest, t)
         mark = max(asset.mark, asset.newest - lateness)

@@ -35,7 +35,18 @@ from processor.engine.order import LONGEST, RECENT
 from processor.engine.pieces import Piece
 from processor.errors import DeadLetter, DeadReason
 from processor.limits import Limits
-from processor.model import CONTENT_TYPE, HEARTBEAT, TAIL, CaseEvent, Counts, Dead, Notes, Outcome, Record
+from processor.model import (
+    CONTENT_TYPE,
+    HEARTBEAT,
+    REPLAY,
+    TAIL,
+    CaseEvent,
+    Counts,
+    Dead,
+    Notes,
+    Outcome,
+    Record,
+)
 from processor.rules.ruleset import RuleSet
 from processor.rules.schedule import GRACE, Schedule
 from processor.run import Run, write_headers
@@ -71,6 +82,7 @@ class Engine:
         self.clock = PartitionClock()
         self._lateness = round(self.limits.lateness * 1000)
         self._ahead = round(self.limits.clock_ahead * 1000)
+        self._furthest = round(self.limits.furthest * 1000)
         self._codec = Codec(self.limits)
         usual = self._codec.usual
         self._header = np.frombuffer(b"" if usual is None else write_headers([usual]), np.uint8)
@@ -177,14 +189,15 @@ class Engine:
             if at < 0:
                 at = self.index.keys.recall(key)
             asset = key.decode("ascii") if at >= 0 else _asset_id(key)
-            tail, content_type = _read_headers(record.headers)
+            tail, content_type, replayed = _read_headers(record.headers)
             readings = self._codec.read(tail, record.value, record.timestamp, asset, content_type)
             if at < 0 and readings:
                 at = self.index.add_asset(key)
             if not readings:
                 self._untold += 1
             for reading in readings:
-                self._take(at, reading, record)
+                kind = 0 if reading.stamped else order.UNSTAMPED | replayed
+                self._take(at, reading, kind, record)
         except DeadLetter as letter:
             self._bury(record, letter.reason, letter.detail)
 
@@ -300,27 +313,27 @@ class Engine:
         self._dead.append(Dead(record, reason, detail))
         self._unjudged += samples
 
-    def _take(self, at: int, reading: Reading, record: Record) -> None:
-        """One message into the columns of the run."""
+    def _take(self, at: int, reading: Reading, kind: int, record: Record) -> None:
+        """One message into the columns of the run; `kind` as in `order.RECORD`."""
         index = self.index
         names, shape = reading.names, index.keys.shape(at)
         if shape is not None and shape.names == names and not reading.event:
-            self._records.extend((at, reading.t, reading.seq, 0))
+            self._records.extend((at, reading.t, reading.seq, 0, kind))
             self._values.extend(reading.values)
         elif shape is not None and not reading.event and shape.covers(names):
             # In the shape's order, as the compiled reader gives them.
             values = dict(zip(names, reading.values, strict=True))
-            self._records.extend((at, reading.t, reading.seq, 0))
+            self._records.extend((at, reading.t, reading.seq, 0, kind))
             self._values.extend(values[name] for name in shape.names)
         else:
-            self._take_apart(at, reading, record)
+            self._take_apart(at, reading, kind, record)
         if reading.units is not None:
             for name, unit in zip(names, reading.units, strict=True):
                 series = index.find(at, Target.METRIC, name, 0)
                 if unit and series >= 0:
                     index.units.setdefault(series, unit)
 
-    def _take_apart(self, at: int, reading: Reading, record: Record) -> None:
+    def _take_apart(self, at: int, reading: Reading, kind: int, record: Record) -> None:
         """A message whose shape is not the asset's own: each name is looked up."""
         index, limits = self.index, self.limits
         target = Target.EVENT if reading.event else Target.METRIC
@@ -332,7 +345,7 @@ class Engine:
             and self._fits(at, reading.names, era if picky else None)
         ):
             index.add_shape(at, reading.names)
-            self._take(at, reading, record)
+            self._take(at, reading, kind, record)
             return
         taken = unknown = crowded = 0
         for name, value in zip(reading.names, reading.values, strict=True):
@@ -347,7 +360,7 @@ class Engine:
             self._values.append(value)
             taken += 1
         if taken:
-            self._records.extend((at, reading.t, reading.seq, taken))
+            self._records.extend((at, reading.t, reading.seq, taken, kind))
         if unknown:
             self._bury(record, DeadReason.UNKNOWN_METRIC, f"{unknown} metrics that no rule selects", unknown)
         if crowded:
@@ -409,7 +422,7 @@ class Engine:
         index = self.index
         out = np.empty(len(values) + self._held + len(records), order.JUDGED)
         before = int(self._tally[order.HELD])
-        patience = (self._lateness, self.limits.held)
+        patience = (self._lateness, self.limits.held, self._furthest)
         columns = (index.assets, index.series, self._pool, self._free, out, self._tally)
         self._judge(out[: self._passes.admit(records, runs, values, *patience, *columns)])
         self._held += int(self._tally[order.HELD]) - before
@@ -557,9 +570,9 @@ def _asset_id(key: bytes) -> str:
     return key.decode("ascii")
 
 
-def _read_headers(headers: Sequence[tuple[str, bytes]]) -> tuple[bytes, bytes]:
-    """Tail of the topic, and content type; values may be None, whatever the type says."""
+def _read_headers(headers: Sequence[tuple[str, bytes]]) -> tuple[bytes, bytes, int]:
+    """Tail of the topic, content type, `order.REPLAYED` or 0; values may be None, whatever the type says."""
     found = dict(reversed(headers))
     if TAIL not in found:
         raise DeadLetter(DeadReason.TOPIC_INVALID, f"no header {TAIL!r}")
-    return found[TAIL] or b"", found.get(CONTENT_TYPE) or b""
+    return found[TAIL] or b"", found.get(CONTENT_TYPE) or b"", order.REPLAYED if REPLAY in found else 0

@@ -42,6 +42,6 @@ def warm(evidence_row: np.dtype[Any]) -> None:
     known.add(b"a")
     columns = (records, np.zeros(0), np.zeros(0, np.int64))
     passes.take(nothing, np.empty(0, COLUMNS), nothing, 0, 0, 0, 0, known.columns, *columns)
-    passes.admit(records, runs, np.zeros(0), 0, 1, assets, series, pool, free, out, counts)
+    passes.admit(records, runs, np.zeros(0), 0, 1, 0, assets, series, pool, free, out, counts)
     passes.expire(0, 0, assets, series, pool, free, out, counts)
     passes.remember(out, 0, np.zeros((0, 1), evidence_row), np.zeros(0, np.uint32))

@@ -237,7 +237,7 @@ def _rebuild(
     """Assets and series under the rules of now, made in their old order; old series numbers → new ones."""
     for key, row in zip(split(memory.letters, memory.lengths), assets, strict=True):
         at = index.add_asset(key)
-        for field in ("newest", "mark", "top", "seen", "first"):
+        for field in ("newest", "mark", "heard", "top", "seen", "first"):
             index.assets[field][at] = row[field]
     keep = np.full(series_count, -1)
     for series, at, number in blocks.tolist():

@@ -260,7 +260,7 @@ class Judge:
                 _LOG.warning("%s[%d]: no snapshot: starting at %d with an empty memory", topic, number, start)
         else:
             # No event time that anybody has judged lies further ahead than this.
-            begun = int((self._clock.now() + self._settings.engine.clock_ahead) * 1000)
+            begun = int((self._clock.now() + self._settings.engine.furthest) * 1000)
             engine = Engine.load(
                 snapshot.memory, self._rules, partition=number, limits=self._settings.engine, begun=begun
             )

@@ -163,7 +163,7 @@ def load(settings: ProcessorSettings, found: Survey) -> tuple[RuleSet, list[Engi
     """
     rules, limits = load_rules(Path(settings.worker.rules)), settings.engine
     # A worker that was killed may have told events by a set that has begun since its snapshot.
-    begun = int((time.time() + limits.clock_ahead) * 1000)
+    begun = int((time.time() + limits.furthest) * 1000)
     engines: dict[int, Engine] = {}
     for number, (snapshot, *_) in found.known.items():
         if snapshot is not None and number < found.former:

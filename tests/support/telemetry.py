@@ -22,10 +22,21 @@ def sent(
     asset: str, t: int, /, *, seq: int | None = None, received: int | None = None, **metrics: object
 ) -> Written:
     """Telemetry of one asset at event time `t`."""
-    message: dict[str, object] = {"ts": t, "metrics": metrics}
+    return _telemetry(asset, {"ts": t, "metrics": metrics}, seq, t if received is None else received)
+
+
+def unstamped(
+    asset: str, received: int, /, *, seq: int | None = None, replay: bool = False, **metrics: object
+) -> Written:
+    """Telemetry without a time of its own; `replay`: written back from the dead letters."""
+    record = _telemetry(asset, {"metrics": metrics}, seq, received)
+    return record._replace(headers=[*record.headers, ("replay", b"dead/0/1")]) if replay else record
+
+
+def _telemetry(asset: str, message: dict[str, object], seq: int | None, received: int) -> Written:
     if seq is not None:
         message["seq"] = seq
-    return payload(asset, json.dumps(message).encode(), received=t if received is None else received)
+    return payload(asset, json.dumps(message).encode(), received=received)
 
 
 def payload(asset: str, value: bytes, *, received: int = START, tail: bytes = b"telemetry") -> Written:

@@ -101,7 +101,7 @@ def test_devices_that_invent_content_types_fill_no_memory() -> None:
 )
 def test_one_number_as_text_is_the_metric_that_its_topic_names(value: bytes, v: float) -> None:
     assert read(value, b"telemetry/temperature", b"text/plain") == (
-        Reading(RECEIVED, -1, ("temperature",), (v,)),
+        Reading(RECEIVED, -1, ("temperature",), (v,), stamped=False),
     )
 
 

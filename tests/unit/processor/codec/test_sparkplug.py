@@ -42,7 +42,7 @@ def test_named_metrics_are_read_with_their_units_times_and_the_payloads_number()
 
 
 def test_without_any_time_it_is_the_time_of_receipt() -> None:
-    assert read(payload([metric("a", double=1.0)])) == (Reading(RECEIVED, -1, ("a",), (1.0,)),)
+    assert read(payload([metric("a", double=1.0)])) == (Reading(RECEIVED, -1, ("a",), (1.0,), stamped=False),)
 
 
 @pytest.mark.parametrize(

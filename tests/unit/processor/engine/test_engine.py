@@ -318,8 +318,8 @@ def test_a_dump_of_another_partition_or_format_is_refused() -> None:
         Engine.load(one.dump(), one.rules, partition=1, jit=False)
     with pytest.raises(StreamError, match=r"partition 0 is damaged \(not a dump"):
         Engine.load(b"garbage", one.rules, partition=0, jit=False)
-    newer = one.dump().replace(b"\xa7version\x07", b"\xa7version\x08", 1)
-    with pytest.raises(StreamError, match="format 8, this version reads 7"):
+    newer = one.dump().replace(b"\xa7version\x08", b"\xa7version\x09", 1)
+    with pytest.raises(StreamError, match="format 9, this version reads 8"):
         Engine.load(newer, one.rules, partition=0, jit=False)
 
 

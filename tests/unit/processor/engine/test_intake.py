@@ -37,6 +37,7 @@ class Taken(NamedTuple):
     t: int
     seq: int
     values: list[bytes]
+    kind: int = 0
 
 
 def bits(value: float) -> bytes:
@@ -67,7 +68,7 @@ def take(run: Run, known: Directory, *, jit: bool) -> list[Taken | None]:
             found.append(None)
         else:
             own = [bits(value) for value in values[done:upto].tolist()]
-            found.append(Taken(int(row["asset"]), int(row["t"]), int(row["seq"]), own))
+            found.append(Taken(int(row["asset"]), int(row["t"]), int(row["seq"]), own, int(row["kind"])))
             assert row["runs"] == 0
             done = upto
     return found
@@ -91,7 +92,7 @@ def general(payload: bytes) -> Taken | None:
     if reading is None or set(reading.names) != set(NAMES) or reading.units is not None:
         return None
     values = dict(zip(reading.names, reading.values, strict=True))
-    return Taken(1, reading.t, reading.seq, [bits(values[name]) for name in NAMES])
+    return Taken(1, reading.t, reading.seq, [bits(values[name]) for name in NAMES], int(not reading.stamped))
 
 
 NUMBERS = st.one_of(
@@ -158,7 +159,7 @@ def test_a_decimal_is_the_double_next_to_it(text: str) -> None:
 @pytest.mark.parametrize("jit", [True, False])
 def test_numbers_as_devices_write_them_are_taken(text: str, *, jit: bool) -> None:
     taken = one(b'{"metrics":{"flow":%b}}' % text.encode(), jit=jit, names=("flow",))
-    assert taken == Taken(1, LATER, -1, [bits(float(text))])
+    assert taken == Taken(1, LATER, -1, [bits(float(text))], 1)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +203,7 @@ def test_a_record_of_another_kind_is_left_between_those_that_are_taken(
     meet(known, (b"another", None), (KEY, ("flow",)))
     row = Row(KEY, b'{"metrics":{"flow":1}}', 0, LATER, [USUAL])
     found = take(Run.of([row, row._replace(**change), row]), known, jit=jit)
-    assert found == [Taken(1, LATER, -1, [bits(1)]), None, Taken(1, LATER, -1, [bits(1)])]
+    assert found == [Taken(1, LATER, -1, [bits(1)], 1), None, Taken(1, LATER, -1, [bits(1)], 1)]
 
 
 def find(known: Directory, keys: list[bytes]) -> list[int | None]:

@@ -11,7 +11,7 @@ from processor.engine import Engine, Limits
 from processor.flow.snapshot import Encoder, decode
 from processor.model import CaseEvent, Counts
 from processor.rules import RuleSet, parse_rules
-from tests.support.telemetry import START, Written, beat, event, payload, sent
+from tests.support.telemetry import START, Written, beat, event, payload, sent, unstamped
 
 TEXT = """
 rules:
@@ -40,9 +40,22 @@ MORE = parse_rules(
 LATENESS = 3
 
 
+def without_time(chance: random.Random, asset: str, second: int) -> Written:
+    """One of several with one time of receipt, which at times goes back; at times written back."""
+    received = START + (second - chance.choice([0, 0, 0, 2, 9])) * 1000
+    if chance.random() < 0.2:
+        return payload(asset, b"%d" % chance.randrange(9), received=received, tail=b"telemetry/a")
+    metrics = {name: chance.choice([0, 1, 4, 6, 9]) for name in chance.choice(["ab", "ba", "a", "abc"])}
+    seq = chance.randrange(100) if chance.random() < 0.5 else None
+    return unstamped(asset, received, seq=seq, replay=chance.random() < 0.1, **metrics)
+
+
 @st.composite
 def streams(draw: st.DrawFn) -> list[Written]:
-    """Two assets that report about once a second, with repeats, gaps, events, garbage and heartbeats."""
+    """Two assets that report about once a second, with repeats, gaps, events, garbage and heartbeats.
+
+    Some samples have no time of their own.
+    """
     chance = random.Random(draw(st.integers(0, 2**32)))
     records: list[Written] = []
     for second in range(draw(st.integers(1, 25))):
@@ -56,6 +69,8 @@ def streams(draw: st.DrawFn) -> list[Written]:
             records.append(
                 sent(asset, t, seq=second if chance.random() < 0.5 else None, received=t, **metrics)
             )
+            if chance.random() < 0.3:
+                records += [without_time(chance, asset, second) for _ in range(chance.randrange(1, 6))]
             if chance.random() < 0.1:
                 records.append(event(asset, t, "low"))
             if chance.random() < 0.1:

@@ -154,6 +154,8 @@ def test_rules_that_stay_as_they_were_tell_what_they_tell_without_the_swap(
 def test_rules_that_end_and_begin_tell_what_two_engines_tell_of_the_samples_before_and_after(
     records: list[Written],
 ) -> None:
+    # On which side what has no time of its own is judged, only the one engine knows.
+    records = [r for r in records if r.key is None or b'"ts"' in (r.value or b"")]
     before = Engine(OLD, partition=0).advance([r for r in records if r.key is None or not is_newer(r)])
     after = Engine(parse_rules(NEW_TEXT), partition=0)
     events = brief(before.events, ENDING)

@@ -34,8 +34,9 @@ CONTENT_TYPES: Mapping[bytes, Name] = {
     b"application/vnd.google.protobuf": "sparkplug",
     b"text/plain": "text",
 }
-#: Topics and content types whose format is remembered.
-_REMEMBERED = 100_000
+#: Topics with their content types whose format is remembered, and the longest: devices choose both.
+_REMEMBERED = 16_384
+_LONGEST = 256
 
 
 class Format(Protocol):
@@ -108,7 +109,9 @@ class Codec:
             return self._json.telemetry(value, received, asset)
         kind, _, name = tail.partition(b"/")
         if kind == b"telemetry":
-            return self._choose(tail, asset, content_type).metric(value, received, asset, _topic_name(name))
+            # What is no name is refused before anything of it is kept.
+            metric = _topic_name(name)
+            return self._choose(tail, asset, content_type).metric(value, received, asset, metric)
         if kind == b"events":
             return self._json.event(value, received, asset, _topic_name(name))
         if tail == b"status":
@@ -129,11 +132,11 @@ class Codec:
         at = (tail, asset if self._filters else "", content_type)
         found = self._chosen.get(at)
         if found is None:
-            if len(self._chosen) >= _REMEMBERED:
-                self._chosen.clear()
-            found = self._chosen[at] = self._formats[
-                self._name(tail.decode("utf-8", "replace"), asset, content_type)
-            ]
+            found = self._formats[self._name(tail.decode("utf-8", "replace"), asset, content_type)]
+            if len(tail) + len(content_type) <= _LONGEST:
+                if len(self._chosen) >= _REMEMBERED:
+                    self._chosen.clear()
+                self._chosen[at] = found
         return found
 
     def _name(self, tail: str, asset: str, content_type: bytes) -> Name:

@@ -31,8 +31,9 @@ _VALUES = ("v", "vb", "vs", "vd")
 _NAME = re.compile(r"/?[A-Za-z0-9][A-Za-z0-9\-:./_]*")
 #: A device's URN (RFC 9039 and others) and what follows it.
 _URN = re.compile(r"(urn:(?:dev:)?[^:/]+:([^:/]+))(?:[:/](.*))?")
-#: Names remembered, of all assets together.
+#: Names remembered, of all assets together, and the longest.
 _LOCATED = 65_536
+_LONGEST_LOCATED = 128
 _SEPARATORS = str.maketrans("/:", "..")
 
 
@@ -86,7 +87,9 @@ class SenML:
                 if not _REGULAR.isdisjoint(record):
                     raise DeadLetter(DeadReason.WRONG_TYPE, "a record without a value")
                 continue
-            device, name = _locate(base.name + _text(record, "n"), asset)
+            told = base.name + _text(record, "n")
+            locate = _locate if len(told) <= _LONGEST_LOCATED else _locate.__wrapped__
+            device, name = locate(told, asset)
             devices.add(device)
             v = _value(record, kinds, base)
             if v is None:

@@ -13,16 +13,17 @@ class Shape:
 
     Attributes:
         names: the metrics, in the order of the first such message.
+        places: of each its place among them.
         width: how many.
     """
 
-    __slots__ = ("_set", "names", "width")
+    __slots__ = ("names", "places", "width")
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self.names = names
         self.width = len(names)
-        self._set = frozenset(names)
+        self.places = {name: place for place, name in enumerate(names)}
 
     def covers(self, names: tuple[str, ...]) -> bool:
         """Whether these are the same names, whatever their order."""
-        return len(names) == self.width and self._set.issuperset(names) and len(set(names)) == self.width
+        return len(names) == self.width and self.places.keys() == set(names)

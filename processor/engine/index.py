@@ -75,8 +75,10 @@ class Index:
     def find(self, at: int, target: Target, name: str, most: int) -> int:
         """The series of a name, made when it is new; -1 when the asset has `most` already."""
         shape = self.keys.shape(at)
-        if shape is not None and target is Target.METRIC and name in shape.names:
-            return int(self.assets["begin"][at]) + shape.names.index(name)
+        if shape is not None and target is Target.METRIC:
+            place = shape.places.get(name, -1)
+            if place >= 0:
+                return int(self.assets["begin"][at]) + place
         number = self._number(target, name) if (target, name) in self._name_of else -1
         found = self._more.get((at, number), -1)
         if found < 0 and self.assets["owned"][at] < most:

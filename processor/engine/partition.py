@@ -104,6 +104,8 @@ class Engine:
         self._dead: list[Dead] = []
         self._unjudged = 0
         self._untold = 0
+        # Of the record that is being read: samples of metrics that no rule selects, or beyond the limit.
+        self._unknown = self._crowded = 0
         self._tally = np.zeros(order.COUNTS, np.int64)
         self._transitions = 0
 
@@ -196,8 +198,9 @@ class Engine:
             if not readings:
                 self._untold += 1
             for reading in readings:
-                kind = 0 if reading.stamped else order.UNSTAMPED | replayed
-                self._take(at, reading, kind, record)
+                self._take(at, reading, 0 if reading.stamped else order.UNSTAMPED | replayed)
+            if self._unknown or self._crowded:
+                self._set_aside(record)
         except DeadLetter as letter:
             self._bury(record, letter.reason, letter.detail)
 
@@ -308,12 +311,26 @@ class Engine:
 
     def _begin(self) -> None:
         self._records, self._runs, self._values, self._parts = [], [], [], []
+        self._unknown = self._crowded = 0
 
     def _bury(self, record: Record, reason: DeadReason, detail: str, samples: int = 1) -> None:
         self._dead.append(Dead(record, reason, detail))
         self._unjudged += samples
 
-    def _take(self, at: int, reading: Reading, kind: int, record: Record) -> None:
+    def _set_aside(self, record: Record) -> None:
+        """Samples that no series takes: one dead letter a reason, however many messages the record holds.
+
+        A letter carries the whole payload, so that one a message would be a thousand times what was sent.
+        """
+        if self._unknown:
+            detail = f"{self._unknown} metrics that no rule selects"
+            self._bury(record, DeadReason.UNKNOWN_METRIC, detail, self._unknown)
+        if self._crowded:
+            detail = f"{self._crowded} metrics beyond the asset's {self.limits.series} series"
+            self._bury(record, DeadReason.SERIES_LIMIT, detail, self._crowded)
+        self._unknown = self._crowded = 0
+
+    def _take(self, at: int, reading: Reading, kind: int) -> None:
         """One message into the columns of the run; `kind` as in `order.RECORD`."""
         index = self.index
         names, shape = reading.names, index.keys.shape(at)
@@ -326,14 +343,14 @@ class Engine:
             self._records.extend((at, reading.t, reading.seq, 0, kind))
             self._values.extend(values[name] for name in shape.names)
         else:
-            self._take_apart(at, reading, kind, record)
+            self._take_apart(at, reading, kind)
         if reading.units is not None:
             for name, unit in zip(names, reading.units, strict=True):
                 series = index.find(at, Target.METRIC, name, 0)
                 if unit and series >= 0:
                     index.units.setdefault(series, unit)
 
-    def _take_apart(self, at: int, reading: Reading, kind: int, record: Record) -> None:
+    def _take_apart(self, at: int, reading: Reading, kind: int) -> None:
         """A message whose shape is not the asset's own: each name is looked up."""
         index, limits = self.index, self.limits
         target = Target.EVENT if reading.event else Target.METRIC
@@ -345,27 +362,22 @@ class Engine:
             and self._fits(at, reading.names, era if picky else None)
         ):
             index.add_shape(at, reading.names)
-            self._take(at, reading, kind, record)
+            self._take(at, reading, kind)
             return
-        taken = unknown = crowded = 0
+        taken = 0
         for name, value in zip(reading.names, reading.values, strict=True):
             if picky and not index.known(target, name, era):
-                unknown += 1
+                self._unknown += 1
                 continue
             series = index.find(at, target, name, limits.series)
             if series < 0:
-                crowded += 1
+                self._crowded += 1
                 continue
             self._runs.extend((series, 1))
             self._values.append(value)
             taken += 1
         if taken:
             self._records.extend((at, reading.t, reading.seq, taken, kind))
-        if unknown:
-            self._bury(record, DeadReason.UNKNOWN_METRIC, f"{unknown} metrics that no rule selects", unknown)
-        if crowded:
-            detail = f"{crowded} metrics beyond the asset's {limits.series} series"
-            self._bury(record, DeadReason.SERIES_LIMIT, detail, crowded)
 
     def _fits(self, at: int, names: tuple[str, ...], era: int | None) -> bool:
         """Whether these names can become the asset's shape: room for all, none of them met before.

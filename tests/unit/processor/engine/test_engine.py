@@ -5,17 +5,21 @@ Long, because all that a record may lead to is read beside the one engine that i
 
 import json
 import struct
+import time
 from collections.abc import Sequence
 from typing import Any, cast
 
 import msgspec
 import pytest
 
+from processor.detect.detector import Target
 from processor.engine import Engine, Limits
+from processor.engine.index import Index
 from processor.engine.order import ASSET, POOL
 from processor.errors import DeadReason, StreamError
 from processor.model import Outcome
 from processor.rules import parse_rules
+from processor.rules.schedule import Schedule
 from tests.support.telemetry import START, Written, beat, event, payload, rules_text, sent
 
 HOT = rules_text("{threshold: {above: 80, hysteresis: 5}}", more="for: 3s\n    clear: 3s")
@@ -286,6 +290,25 @@ def test_unknown_metrics_are_set_aside_when_the_setting_says_so() -> None:
     assert outcome.dead[0].reason is DeadReason.UNKNOWN_METRIC
 
 
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [({"series": 3}, DeadReason.SERIES_LIMIT), ({"unknown_metrics": "dead"}, DeadReason.UNKNOWN_METRIC)],
+)
+def test_a_record_of_many_messages_is_one_dead_letter_a_reason(
+    limits: dict[str, Any], reason: DeadReason
+) -> None:
+    messages = [{"ts": at(n), "metrics": {"temperature": n, f"m{n}": 1, f"n{n}": 1}} for n in range(100)]
+    one = engine(**limits)
+    outcome = one.advance([payload("a", json.dumps(messages).encode(), received=at(100))])
+    assert [dead.reason for dead in outcome.dead] == [reason]
+    assert outcome.dead[0].detail.startswith(str(outcome.counts.dead))
+    assert outcome.counts.balanced
+    assert outcome.counts.dead >= 198
+    # The next record has its own sum.
+    counts = one.advance([sent("a", at(200), o=1, temperature=1)]).counts
+    assert (counts.judged, counts.dead) == (1, 1)
+
+
 def test_a_rule_of_some_assets_leaves_the_others_alone() -> None:
     text = rules_text("{threshold: {above: 80}}", select="{metric: temperature, assets: ['press-*']}")
     outcome = engine(text).advance([sent(key, at(0), temperature=90) for key in ("press-1", "pump-1")])
@@ -406,3 +429,17 @@ def test_the_size_of_its_memory_can_be_told() -> None:
     one.advance([sent("a", at(0), temperature=1)])
     assert one.rows == {"asset": 1, "series": 1, "threshold": 1, "episode": 0, "held": 0}
     assert one.nbytes > 0
+
+
+def test_a_metric_at_the_end_of_a_long_message_is_found_as_soon_as_one_at_its_beginning() -> None:
+    names = tuple(f"m{n}" for n in range(4096))
+    index = Index(Schedule.begin(parse_rules(HOT)), jit=False, evidence=1)
+    index.add_shape(index.add_asset(b"a"), names)
+
+    def cost(place: int) -> float:
+        begin = time.process_time()
+        assert {index.find(0, Target.METRIC, names[place], 0) for _ in range(1000)} == {place}
+        return time.process_time() - begin
+
+    first, last = (min(cost(place) for _ in range(3)) for place in (0, 4095))
+    assert last < 5 * first

@@ -6,14 +6,19 @@ its client was let in with, as long as that holds: see `authplugin.gate.Gate.aut
 
 from authplugin.sessions import Session
 
-CAPACITY = 10_000
-"""Sessions remembered, some 6 MB. The will of a client that was forgotten is not sent."""
+LEAST, CAPACITY = 100, 10_000
+"""Most sessions remembered, some 6 MB. The will of a client that was forgotten is not sent."""
 
 
 class Absent:
-    """Sessions that have ended, by the shim's name of the connection; for one thread at a time."""
+    """Sessions that have ended, by the shim's name of the connection; for one thread at a time.
 
-    def __init__(self) -> None:
+    Args:
+        capacity: sessions remembered, between `LEAST` and `CAPACITY`.
+    """
+
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        self._capacity = min(max(capacity, LEAST), CAPACITY)
         self._sessions: dict[int, Session] = {}
 
     def __len__(self) -> int:
@@ -24,7 +29,7 @@ class Absent:
         connection = session.connection
         self._sessions.pop(connection, None)
         self._sessions[connection] = session
-        if len(self._sessions) > CAPACITY:
+        if len(self._sessions) > self._capacity:
             del self._sessions[next(iter(self._sessions))]
 
     def enter(self, connection: int) -> None:

@@ -162,7 +162,7 @@ class Plugin:
         # Who came in by an exchange, as they asked: the broker asks again at SIGHUP and has no password.
         self._proved: dict[int, Connect] = {}
         self._departures = Departures()
-        self._absent = Absent()
+        self._absent = Absent(assembly.loaded.settings.cache.capacity)
         self._turned = 0.0
         self._steps = (
             self._cut_exchanges,

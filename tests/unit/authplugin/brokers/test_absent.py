@@ -2,7 +2,7 @@
 
 import pytest
 
-from authplugin.brokers.mosquitto.absent import Absent
+from authplugin.brokers.mosquitto.absent import CAPACITY, LEAST, Absent
 from authplugin.model import Grant, Terms
 from authplugin.sessions import Session
 from authplugin.topics.template import Templates
@@ -23,11 +23,18 @@ def test_a_session_that_ended_is_found_until_its_connection_is_anothers() -> Non
     assert absent.find(7) is None
 
 
-def test_the_session_that_ended_first_is_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("authplugin.brokers.mosquitto.absent.CAPACITY", 3)
-    absent = Absent()
-    for connection in (1, 2, 3, 1, 4):
+def test_the_session_that_ended_first_is_forgotten_first() -> None:
+    absent = Absent(LEAST)
+    for connection in (*range(LEAST), 0, LEAST):
         absent.leave(session(connection))
-    assert len(absent) == 3
-    assert absent.find(2) is None
-    assert absent.find(1) is not None
+    assert len(absent) == LEAST
+    assert absent.find(1) is None
+    assert absent.find(0) is not None
+
+
+@pytest.mark.parametrize(("asked", "held"), [(0, LEAST), (500, 500), (1_000_000, CAPACITY)])
+def test_some_are_remembered_however_few_were_asked_for(asked: int, held: int) -> None:
+    absent = Absent(asked)
+    for connection in range(CAPACITY + 1):
+        absent.leave(session(connection))
+    assert len(absent) == held

@@ -7,6 +7,7 @@ import argparse
 import errno
 import json
 import os
+import pwd
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,7 +57,10 @@ def run(args: argparse.Namespace) -> int:
     named = loaded.settings.mosquitto.config_file
     broker = args.broker_config or (Path(named) if named is not None else None)
     mistakes = _say(
-        [*_find_mistakes(loaded), *(_find_in_broker(broker, args.config, loaded) if broker else ())]
+        [
+            *_find_mistakes(args.config, loaded),
+            *(_find_in_broker(broker, args.config, loaded) if broker else ()),
+        ]
     )
     for note in _find_useless_keys(loaded.settings.issuers):
         print(f"note: {note}", file=sys.stderr)
@@ -80,17 +84,21 @@ def _say(mistakes: "Iterable[ConfigurationError]") -> int:
     return count
 
 
-def _find_mistakes(loaded: "Loaded") -> "Iterable[ConfigurationError]":
-    """What is wrong with the files beside it that a gate must read to start."""
+def _find_mistakes(config: Path, loaded: "Loaded") -> "Iterable[ConfigurationError]":
+    """What is wrong with it as a file, and with those beside it that a gate must read to start."""
     from authplugin.brokers.guards import find_mistakes  # noqa: PLC0415 - as above
+    from authplugin.brokers.mosquitto.rights import find_open_files  # noqa: PLC0415 - as above
 
-    return find_mistakes(loaded.settings)
+    acl_file = Path(loaded.settings.mosquitto.acl_file)
+    return [*find_open_files(config, acl_file), *find_mistakes(loaded.settings)]
 
 
 def _find_in_broker(file: Path, config: Path, loaded: "Loaded") -> "Iterator[ConfigurationError]":
     """What is wrong with the broker's configuration: the gate would not start with it."""
     from authplugin.brokers.mosquitto.configuration import read_configuration  # noqa: PLC0415 - as above
+    from authplugin.brokers.mosquitto.plan import find_user  # noqa: PLC0415 - as above
     from authplugin.brokers.mosquitto.preflight import find_mistakes  # noqa: PLC0415 - as above
+    from authplugin.brokers.mosquitto.rights import find_forbidden  # noqa: PLC0415 - as above
     from authplugin.errors import ConfigurationError  # noqa: PLC0415 - as above
 
     try:
@@ -106,6 +114,17 @@ def _find_in_broker(file: Path, config: Path, loaded: "Loaded") -> "Iterator[Con
             file=sys.stderr,
         )
     yield from find_mistakes(broker, loaded)
+    # Who is neither root nor the broker's user cannot know whether the broker is started as root.
+    user = find_user(broker)
+    if os.geteuid() in {0, _uid(user)}:
+        yield from find_forbidden(loaded.settings, user)
+
+
+def _uid(user: str) -> int | None:
+    try:
+        return pwd.getpwnam(user).pw_uid
+    except KeyError:
+        return None
 
 
 def _find_useless_keys(issuers: "Iterable[IssuerTable]") -> "Iterator[str]":

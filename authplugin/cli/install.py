@@ -139,7 +139,7 @@ def run_install(args: argparse.Namespace) -> int:
         check_port(plan)
     if not args.dry_run:
         check_writable(places)
-    check_files(plan)
+    check_files(places, plan)
     check_readable(places, interpreter, plan)
     files = _files(places, plan)
     changed = _find_changed(files, record, overwrite=args.overwrite)

@@ -23,7 +23,7 @@ M = TypeVar("M", bound=msgspec.Struct)
 KeyPath = tuple[str | int, ...]
 
 _MAX_SHOWN = 80
-_MAX_BYTES = 4 << 20
+MAX_BYTES = 4 << 20
 """Room for a hundred thousand asset ids; what never ends, such as a device, is no configuration."""
 _UNIONS = (typing.Union, types.UnionType)
 _NOTHING = object()
@@ -248,9 +248,9 @@ def read_text(path: Path) -> str:
     """
     try:
         with path.open("rb") as file:
-            octets = file.read(_MAX_BYTES + 1)
-        if len(octets) > _MAX_BYTES:
-            raise OSError(errno.EFBIG, f"more than {_MAX_BYTES >> 20} MB")  # noqa: TRY301 - said like any file's fault
+            octets = file.read(MAX_BYTES + 1)
+        if len(octets) > MAX_BYTES:
+            raise OSError(errno.EFBIG, f"more than {MAX_BYTES >> 20} MB")  # noqa: TRY301 - said like any file's fault
         return octets.decode("utf-8-sig")  # some editors begin with a mark that TOML does not know
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else "no UTF-8"

@@ -18,11 +18,11 @@ from authplugin.brokers.mosquitto.tables import make_tables
 from authplugin.clock import Clock
 from authplugin.errors import AuthpluginError, ConfigurationError
 from authplugin.settings import Loaded, load
+from authplugin.settings.file import MAX_BYTES
 from authplugin.watch import Watch, WatchedFile
 
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _LOG = logging.getLogger(__name__)
-_MAX_BYTES = 1 << 20
 _RETRY_SECONDS = 5.0
 """Between looks at what was refused: a file that it names may have come, or a right been given."""
 _UNCHECKED = "the broker's configuration could not be checked"
@@ -75,7 +75,7 @@ class LiveConfiguration:
                 parse=self._examine,
                 adopt=self._offer,
                 count=lambda ready: len(ready.loaded.settings.issuers),
-                limit=_MAX_BYTES,
+                limit=MAX_BYTES,
                 quiet=True,
                 retry_s=_RETRY_SECONDS,
             )

@@ -147,7 +147,6 @@ def make_plan(
         service_accounts=loaded.policy.service_accounts,
         allow_plaintext=loaded.settings.mosquitto.allow_plaintext,
     )
-    user = broker.last("user")
     return Plan(
         config=config,
         loaded=loaded,
@@ -156,9 +155,15 @@ def make_plan(
         stanza=stanza,
         listener=listener,
         broker=broker,
-        user=(user.value if user is not None else BROKER_USER) if os.geteuid() == 0 else None,
+        user=find_user(broker) if os.geteuid() == 0 else None,
         notes=(*_unused(places, loaded, issuer, audience), *_notes(broker, others, places, listener)),
     )
+
+
+def find_user(broker: BrokerConfiguration) -> str:
+    """Whom a broker becomes when root starts it."""
+    line = broker.last("user")
+    return line.value if line is not None else BROKER_USER
 
 
 def owner_of(user: str | None) -> tuple[int, int] | None:

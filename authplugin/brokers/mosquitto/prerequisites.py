@@ -1,6 +1,7 @@
 """What a machine must allow before an installation is worth trying: a port, rights to write and to read."""
 
 import os
+import pwd
 import socket
 import ssl
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from cryptography.x509 import load_pem_x509_certificates
 from authplugin.brokers.guards import find_mistakes
 from authplugin.brokers.mosquitto.build import Interpreter, unreadable
 from authplugin.brokers.mosquitto.plan import Places, Plan
+from authplugin.brokers.mosquitto.rights import find_forbidden, find_open_files
 from authplugin.errors import ConfigurationErrors, InstallError
 
 
@@ -65,15 +67,30 @@ def check_writable(places: Places) -> None:
             raise InstallError(f"{folder}: found no right to write, expected one: run it with sudo")
 
 
-def check_files(plan: Plan) -> None:
-    """Check the files that the gate reads at the start: with one missing or wrong the broker would not start.
+def check_files(places: Places, plan: Plan) -> None:
+    """Check what the gate reads, writes and takes: with most of that missing the broker would not start.
 
     Raises:
-        ConfigurationErrors: every mistake in them.
+        ConfigurationErrors: every mistake in it.
     """
-    mistakes = find_mistakes(plan.loaded.settings)
+    settings = plan.loaded.settings
+    user = plan.user if plan.user is not None else _caller()
+    mistakes = [
+        *find_open_files(places.config),
+        *find_mistakes(settings),
+        *find_forbidden(settings, user),
+    ]
     if mistakes:
         raise ConfigurationErrors(mistakes)
+
+
+def _caller() -> str:
+    """Who installs, by name, or by number where there is none."""
+    user = os.geteuid()
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return str(user)
 
 
 def _named(plan: Plan) -> list[Path]:

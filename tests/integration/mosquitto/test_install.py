@@ -5,6 +5,7 @@ Long, because a whole host is made up here, and every test is one thing that may
 
 import json
 import os
+import pwd
 import shutil
 import socket
 import ssl
@@ -218,6 +219,43 @@ def test_a_file_that_the_gate_cannot_start_without_is_named_before_anything_is_w
     host.config.write_text(written + '[revocation]\nfile = "gone"\n')
     said = host.refuse()
     assert f"{host.root}/gone: revocation.file: found No such file or directory, expected a readable" in said
+
+
+def test_what_the_brokers_user_may_not_do_is_named_before_anything_is_written(host: Host) -> None:
+    host.install()
+    written = host.config.read_text()
+    closed = host.root / "closed"
+    closed.mkdir(mode=0o555)
+    # Root's broker becomes another user; anybody else's stays who it is.
+    host.broker.file.write_text(host.broker.file.read_text().replace("user root", "user nobody"))
+    user = "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+    low = """
+        [metrics]
+        port = 961
+        [audit]
+        file = "closed/audit"
+        [admin]
+        socket = "closed/admin"
+        [keys]
+        last_good_dir = "closed"
+    """
+    host.config.write_text(written.partition("[metrics]")[0] + low)
+    done = host.run("install", AUTHPLUGIN_METRICS__PORT="961")
+    assert done.returncode == 1
+    said = [line.partition(": found")[0] for line in done.stderr.splitlines()]
+    places = [f"{closed}: {key}" for key in ("admin.socket", "audit.file", "keys.last_good_dir")]
+    first = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+    ports = ["authplugin: the gate's configuration: metrics.port"] if first > 961 else []
+    assert said == [*ports, *(places if ports else [f"authplugin: {places[0]}", *places[1:]])]
+    assert f"found no right of user {user} to write there" in done.stderr
+
+
+def test_a_configuration_that_anybody_may_write_is_named_before_anything_is_written(host: Host) -> None:
+    host.install()
+    host.config.chmod(0o666)
+    assert f"{host.config}: the file: found a file that anyone may write" in host.refuse()
+    host.config.chmod(0o644)
+    host.install()
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "-1", "http"])

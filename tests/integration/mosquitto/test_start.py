@@ -1,4 +1,7 @@
-"""A broker with a gate that cannot stand does not start, and says what to change."""
+"""A broker with a gate that cannot stand does not start, and says what to change.
+
+Long, because each test is one thing that may be wrong with the files of the same broker.
+"""
 
 import json
 import re
@@ -313,6 +316,27 @@ def test_an_acl_file_that_says_anything_else_keeps_it_from_starting(
     ready.acl.write_text(change(ready.acl.read_text()))
     log = refusal(ready, ready.stanza())
     assert re.search(says, log), log
+
+
+def test_a_gate_with_a_hundred_thousand_asset_ids_starts(ready: Files) -> None:
+    ids = ", ".join(f'"02iAB{number:010}"' for number in range(100_000))
+    text = ready.config.read_text().replace("audiences =", f"assets = {{exact = [{ids}]}}\naudiences =")
+    ready.config.write_text(text)
+    with running(Mosquitto(ready.folder, ready.stanza())) as broker:
+        broker.wait_for("authplugin: metrics at")
+
+
+def test_files_that_anybody_may_write_keep_it_from_starting_and_check_config_names_them(
+    ready: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for file in (ready.config, ready.acl):
+        file.chmod(0o666)
+        log = refusal(ready, ready.stanza())
+        assert re.search(rf"{file}: \w+: found a file that anyone may write", log), log
+        assert main(["check-config", str(ready.config)]) == 1
+        said = capsys.readouterr().err
+        assert said.startswith(f"{file}: the file: found a file that anyone may write, expected mode 0644")
+        file.chmod(0o644)
 
 
 def test_a_service_account_that_the_password_file_lacks_keeps_it_from_starting(ready: Files) -> None:

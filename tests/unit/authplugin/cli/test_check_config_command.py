@@ -206,6 +206,23 @@ def test_a_broker_without_this_gate_is_noted(gate: Path, capsys: pytest.CaptureF
         assert capsys.readouterr().err == (said if note else "")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes root, whose broker becomes somebody else")
+def test_what_the_brokers_user_may_not_do_is_a_mistake_when_the_broker_is_known(
+    gate: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gate.write_text(gate.read_text() + '[admin]\nsocket = "admin"\n')
+    policy = load(gate, {}).policy
+    acl, broker = gate.with_name("acl"), gate.with_name("mosquitto.conf")
+    acl.write_text(write_acl(policy.topics, policy.service_accounts))
+    text = f"acl_file {acl}\npassword_file {gate.with_name('passwords')}\nuser "
+    for user, code in (("root", 0), ("nobody", 1), ("nobody-has-this-name", 0)):
+        broker.write_text(text + user)
+        assert main(["check-config", str(gate), "--broker-config", str(broker)]) == code
+        said = f"{gate.parent}: admin.socket: found no right of user nobody to write there"
+        assert (said in capsys.readouterr().err) is bool(code)
+    assert main(["check-config", str(gate)]) == 0
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes root, to be somebody else")
 def test_what_the_caller_may_not_read_of_the_brokers_files_is_noted_and_no_mistake(
     gate: Path, capsys: pytest.CaptureFixture[str]

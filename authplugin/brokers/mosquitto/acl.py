@@ -9,6 +9,7 @@ plugin refuses them on all but single topics, such as ``status``), and it never 
 (the plugin does; the file filters what is delivered).
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping
 
 from authplugin.errors import ConfigurationError
@@ -16,10 +17,12 @@ from authplugin.policy import ServiceAccount
 from authplugin.topics.template import Template, Templates
 
 _HEADER = """\
-# Written by `authplugin mosquitto install` from the topic templates and service accounts of the gate.
+# Written by `authplugin mosquitto` from the topic templates and service accounts of the gate.
 # Change them there and write this file anew: the broker does not start when the two disagree.
 # %u is the asset id: the plugin sets it as user name once the client's token holds.
 """
+
+_SEAL = "# As it was written, while this is the SHA-256 of all above: "
 
 _TRAILING = " \t\v\f\r"
 """What Mosquitto takes off the end of a line (``isspace`` in C)."""
@@ -45,7 +48,7 @@ def acl_rules(topics: Templates, accounts: Mapping[str, ServiceAccount]) -> list
 
 
 def write_acl(topics: Templates, accounts: Mapping[str, ServiceAccount]) -> str:
-    """The text of the ``acl_file``.
+    """The text of the ``acl_file``; its last line says whether it is as it was written.
 
     Raises:
         ValueError: as `acl_rules`.
@@ -55,7 +58,18 @@ def write_acl(topics: Templates, accounts: Mapping[str, ServiceAccount]) -> str:
         if rule.startswith("user "):
             lines.append("")
         lines.append(rule)
-    return _HEADER + "\n" + "\n".join(lines) + "\n"
+    text = _HEADER + "\n" + "\n".join(lines) + "\n\n"
+    return f"{text}{_SEAL}{_digest(text.encode())}\n"
+
+
+def is_written(content: bytes) -> bool:
+    """Whether this is an ``acl_file`` as `write_acl` wrote it, for whatever topics: no hand was at it."""
+    above, seal, digest = content.rpartition(_SEAL.encode())
+    return bool(seal) and digest == f"{_digest(above)}\n".encode()
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def check_acl(text: str, file: str, expected: Iterable[str]) -> None:

@@ -2,7 +2,9 @@
 
 What was written is on record, by its hash, with what was there before. So a second installation
 knows its own files from those a person has changed since, and `undo` restores the first and keeps
-the second. Each file is replaced whole: whoever reads it sees the old one or the new one.
+the second. The ``acl_file`` is written by other commands as well, and says itself whether it is ours.
+Each file is replaced whole: whoever reads it sees the old one or the new one. Where its path is a
+symbolic link, so it stays, and its target is replaced.
 """
 
 import base64
@@ -16,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 
+from authplugin.brokers.mosquitto.acl import is_written
 from authplugin.errors import InstallError
 
 
@@ -102,8 +105,9 @@ def find_changed(files: Iterable[PlannedFile], record: Record | None) -> list[Pa
     changed = []
     for file in files:
         written = record.find(file.path) if record is not None else None
-        found = _hash_of(file.path)
-        if written is not None and found not in {None, *written.hashes, _hash(file.content)}:
+        if written is None or not file.path.exists():
+            continue
+        if not is_there(file) and not _is_ours(file.path, written):
             changed.append(file.path)
     return changed
 
@@ -115,7 +119,7 @@ def is_there(file: PlannedFile) -> bool:
 
 def find_ours(record: Record) -> list[Path]:
     """Files on record that are still as they were written: what `undo` would remove or restore."""
-    return [Path(file.path) for file in reversed(record.files) if _hash_of(Path(file.path)) in file.hashes]
+    return [Path(file.path) for file in reversed(record.files) if _is_ours(Path(file.path), file)]
 
 
 def place(
@@ -181,10 +185,10 @@ def undo(record: Record, record_file: Path) -> Undone:
         found = _hash_of(path)
         if found is None:
             continue
-        if found not in written.hashes:
+        if not _is_ours(path, written):
             kept.append(path)
         elif written.before is None:
-            path.unlink()
+            path.resolve().unlink()
             removed.append(path)
         elif found != _hash(base64.b64decode(written.before.content)):
             before = written.before
@@ -222,7 +226,8 @@ def _note(file: PlannedFile, record: Record) -> Written:
 
 def _write(file: PlannedFile) -> None:
     """Replace a file whole, and have it on disk before it takes its name."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{file.path.name}.", dir=file.path.parent)
+    path = file.path.resolve()
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as made:
             made.write(file.content)
@@ -231,7 +236,7 @@ def _write(file: PlannedFile) -> None:
             os.fchmod(made.fileno(), file.mode)
             made.flush()
             os.fsync(made.fileno())
-        Path(name).replace(file.path)
+        Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
@@ -244,6 +249,15 @@ def _make_folders(folder: Path) -> list[Path]:
         step.mkdir()
         step.chmod(0o755)  # whatever the umask: the broker's user must get in
     return made
+
+
+def _is_ours(path: Path, written: Written) -> bool:
+    """Whether a file on record is as it was written, then or later."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return False
+    return _hash(content) in written.hashes or is_written(content)
 
 
 def _hash(content: bytes) -> str:

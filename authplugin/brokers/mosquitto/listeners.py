@@ -42,11 +42,13 @@ class OpenListener(msgspec.Struct, frozen=True):
         opening: the line that opens it.
         address: what it is bound to, "" for every address.
         encrypted: whether it speaks TLS.
+        bounded: whether a line bounds its clients.
     """
 
     opening: Line
     address: str
     encrypted: bool
+    bounded: bool
 
     @property
     def local(self) -> bool:
@@ -72,7 +74,8 @@ class _Draft:
         opening = next((lines[key] for key in NAMING if key in lines), next(iter(lines.values())))
         address = lines["bind_address"].value if "bind_address" in lines else self.address
         # With one of the two files alone the broker speaks plain MQTT, and 2.0 says nothing.
-        return OpenListener(opening, address, {"certfile", "keyfile"} <= lines.keys() or "psk_hint" in lines)
+        encrypted = {"certfile", "keyfile"} <= lines.keys() or "psk_hint" in lines
+        return OpenListener(opening, address, encrypted, "max_connections" in lines)
 
 
 def find_listeners(lines: Iterable[Line], *, turning: bool = False) -> list[OpenListener]:

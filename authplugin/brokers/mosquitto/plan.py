@@ -17,9 +17,16 @@ from authplugin.brokers.mosquitto.configuration import (
     Line,
     read_configuration,
 )
-from authplugin.brokers.mosquitto.listeners import NAMING
+from authplugin.brokers.mosquitto.listeners import NAMING, find_listeners
 from authplugin.brokers.mosquitto.preflight import check_configuration
-from authplugin.brokers.mosquitto.stanza import DURABILITY, LIMITS, Listener, write_listener, write_stanza
+from authplugin.brokers.mosquitto.stanza import (
+    DURABILITY,
+    LIMITS,
+    MAX_CONNECTIONS,
+    Listener,
+    write_listener,
+    write_stanza,
+)
 from authplugin.errors import ConfigurationError, InstallError
 from authplugin.settings import Loaded, load, parse
 
@@ -262,6 +269,12 @@ def _notes(
     if listener is None:
         opens = next(line for line in others.lines if line.key in NAMING)
         yield f"{_at(opens)}: the broker has a listener of its own, so none is written; --port adds one"
+        for own in find_listeners(broker.lines):
+            if not own.bounded:
+                yield (
+                    f"{_at(own.opening)}: nothing bounds this listener's clients, and a line of ours cannot: "
+                    f"max_connections {MAX_CONNECTIONS} below it, in the same file, would"
+                )
     elif listener.certificate is None:
         yield (
             f"the listener at {listener.address or 'any address'} port {listener.port} is without TLS: "

@@ -143,7 +143,9 @@ def check_readable(places: Places, interpreter: Interpreter, plan: Plan) -> None
             "owner or mode, or those of the folders above it"
         )
     needed = [interpreter.libpython, interpreter.home / "lib", interpreter.site, places.stanza.parent]
-    needed += [path for path in (places.library, places.config, plan.acl_file.parent) if path.exists()]
+    needed += [
+        path for path in (places.library, places.config, plan.acl_file.resolve().parent) if path.exists()
+    ]
     for path in unreadable(needed, plan.user):
         raise InstallError(
             f"{path}: the broker runs as user {plan.user}, who may not enter or read it. Its Python and this "

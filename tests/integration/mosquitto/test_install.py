@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives import serialization
 from authplugin.brokers.mosquitto import selftest
 from authplugin.brokers.mosquitto.build import build_plugin, find_interpreter
 from authplugin.brokers.mosquitto.plan import Places, make_plan
+from authplugin.cli import main
 from authplugin.client import make_key
 from authplugin.client.packets import write_connect
 from authplugin.errors import InstallError
@@ -281,6 +282,49 @@ def test_what_a_person_changed_since_is_never_lost(host: Host) -> None:
     assert not host.record.exists()
 
 
+def test_an_acl_file_that_was_written_by_its_own_command_is_replaced_and_removed_like_any_of_ours(
+    host: Host,
+) -> None:
+    before = host.tree()
+    host.install()
+    first, acl = host.config.read_text(), host.root / "acl"
+    for topic in ("b", "c"):
+        changed = first.replace("[mosquitto]", f'[topics]\npublish = ["a/{{aid}}/{topic}"]\n[mosquitto]')
+        host.config.write_text(changed)
+        assert main(["mosquitto", "acl", "--config", str(host.config)]) == 0
+    host.config.write_text(first)
+    host.install()
+    assert "a/%u" not in acl.read_text()
+    host.config.write_text(changed)
+    assert main(["mosquitto", "acl", "--config", str(host.config)]) == 0
+    # By hand is something else.
+    written = acl.read_text()
+    acl.write_text(written.replace("# %u is", "# for the auditor: %u is"))
+    assert f"{acl}: changed since it was installed" in host.refuse()
+    acl.write_text(written)
+    host.config.write_text(first)
+    assert f"removed {acl}" in host.uninstall()
+    assert host.tree() == before
+
+
+def test_a_symbolic_link_in_a_files_place_stays_and_its_target_is_written_and_restored(host: Host) -> None:
+    elsewhere = host.root / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "acl").write_text("user x\n")
+    links = {host.root / "acl": elsewhere / "acl", host.stanza: elsewhere / "assetgate.conf"}
+    for link, target in links.items():
+        link.symlink_to(target)  # that of our lines is not there yet
+    host.install()
+    assert {link: link.readlink() for link in links} == links
+    assert "pattern write" in (elsewhere / "acl").read_text()
+    with running(host.broker):
+        accepted(host)
+    host.install()
+    host.uninstall()
+    assert {link: link.readlink() for link in links} == links
+    assert {path.name: path.read_text() for path in elsewhere.iterdir()} == {"acl": "user x\n"}
+
+
 def test_what_stood_in_a_files_place_before_comes_back(host: Host) -> None:
     host.stanza.write_text("# laid by hand\n")
     host.stanza.chmod(0o640)
@@ -466,6 +510,11 @@ def test_settings_of_the_brokers_own_that_win_are_noted(host: Host) -> None:
     said = host.install()
     assert f"note: {other}:1: max_queued_messages 500 counts, not the 1000000 of assetgate.conf" in said
     assert "the broker has a listener of its own, so none is written" in said
+    number = host.broker.file.read_text().splitlines().index(f"listener {host.broker.port} 127.0.0.1") + 1
+    unbounded = f"note: {host.broker.file}:{number}: nothing bounds this listener's clients"
+    assert unbounded in said
+    host.broker.file.write_text(host.broker.file.read_text() + "max_connections 100\n")
+    assert unbounded not in host.install()
 
 
 def test_a_first_installation_asks_whose_tokens_are_accepted(host: Host) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from authplugin.brokers.mosquitto.acl import acl_rules, check_acl, write_acl
+from authplugin.brokers.mosquitto.acl import acl_rules, check_acl, is_written, write_acl
 from authplugin.errors import ConfigurationError
 from authplugin.policy import ServiceAccount
 from authplugin.topics.template import PUBLISH, SUBSCRIBE, Templates, compile_template
@@ -42,17 +42,32 @@ def test_what_is_written_is_what_is_checked() -> None:
     check_acl(write_acl(TOPICS, ACCOUNTS), "acl", acl_rules(TOPICS, ACCOUNTS))
 
 
+def test_what_was_written_is_known_again_to_the_letter() -> None:
+    text = write_acl(TOPICS, ACCOUNTS).encode()
+    assert is_written(text)
+    for changed in (
+        text[1:],
+        text[:-1],
+        text + b"\n",
+        text.replace(b"topic deny", b"#topic deny", 1),
+        b"",
+        b"# x\n",
+    ):
+        assert changed != text
+        assert not is_written(changed)
+
+
 @pytest.mark.parametrize(
     ("text", "line", "found"),
     [
-        ("topic #\n", 17, "topic #"),
-        ("\n  user   admin\n", 18, "user admin"),
+        ("topic #\n", 20, "topic #"),
+        ("\n  user   admin\n", 21, "user admin"),
     ],
 )
 def test_a_rule_more_is_found_with_its_line(text: str, line: int, found: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         check_acl(write_acl(TOPICS, ACCOUNTS) + text, "acl", acl_rules(TOPICS, ACCOUNTS))
-    assert (caught.value.line, caught.value.found) == (line + 1, found)
+    assert (caught.value.line, caught.value.found) == (line, found)
 
 
 def test_a_rule_less_is_found() -> None:

@@ -67,6 +67,13 @@ class _Draft:
     def __init__(self, address: str = "") -> None:
         self.address = address
         self.lines: dict[str, Line] = {}
+        self.by_websocket = False
+
+    def add(self, line: Line) -> None:
+        """One more setting of it: the first of each key says where it was opened."""
+        self.lines.setdefault(line.key, line)
+        if line.key == "protocol" and line.words[:1] == ["websockets"]:
+            self.by_websocket = True
 
     def finish(self) -> OpenListener:
         """The listener that they make."""
@@ -74,7 +81,8 @@ class _Draft:
         opening = next((lines[key] for key in NAMING if key in lines), next(iter(lines.values())))
         address = lines["bind_address"].value if "bind_address" in lines else self.address
         # With one of the two files alone the broker speaks plain MQTT, and 2.0 says nothing.
-        encrypted = {"certfile", "keyfile"} <= lines.keys() or "psk_hint" in lines
+        # And by WebSocket, 2.0 knows nothing of pre-shared keys.
+        encrypted = {"certfile", "keyfile"} <= lines.keys() or ("psk_hint" in lines and not self.by_websocket)
         return OpenListener(opening, address, encrypted, "max_connections" in lines)
 
 
@@ -101,7 +109,7 @@ def find_listeners(lines: Iterable[Line], *, turning: bool = False) -> list[Open
             if turning:
                 current[line.reading] = default
         elif line.key in _OPENING:
-            current.get(line.reading, default).lines.setdefault(line.key, line)
+            current.get(line.reading, default).add(line)
     return [draft.finish() for draft in drafts if draft.lines]
 
 

@@ -269,6 +269,14 @@ def test_check_config_names_all_that_keeps_the_broker_from_starting(
         broker.wait_for("authplugin: metrics at")
 
 
+def test_a_pre_shared_key_is_no_tls_by_websocket(ready: Files) -> None:
+    # 2.0.11 answers plain HTTP there.
+    broker = Mosquitto(ready.folder, ready.stanza())
+    lines = f"listener {free_port()}\nprotocol websockets\npsk_hint h\npsk_file {ready.passwords}\n"
+    broker.file.write_text(broker.file.read_text() + lines)
+    assert "tokens are bearer passwords" in broker.refuse_to_start()
+
+
 def test_a_certificate_without_its_key_is_no_tls(ready: Files) -> None:
     broker = Mosquitto(ready.folder, ready.stanza())
     broker.file.write_text(broker.file.read_text() + f"listener {free_port()}\ncertfile {ready.acl}\n")

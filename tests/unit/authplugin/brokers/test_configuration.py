@@ -85,6 +85,8 @@ def test_a_sound_configuration_passes(folder: Path, text: str) -> None:
         ("listener 8883\ncertfile c", "listener", 2),
         ("listener 8883\nkeyfile k\ncafile a", "listener", 2),
         ("listener 8883\ncertfile c\nlistener 1883 127.0.0.1\nkeyfile k", "listener", 2),
+        ("listener 8884\nprotocol websockets\npsk_hint h", "listener", 2),
+        ("listener 8884\npsk_hint h\nprotocol mqtt\nprotocol websockets", "listener", 2),
         # These open a listener for everybody on port 1883, without a line that says so.
         ("max_connections 9\nlistener 1884 127.0.0.1", "max_connections", 2),
         ("socket_domain ipv4", "socket_domain", 2),

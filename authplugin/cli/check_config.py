@@ -64,6 +64,8 @@ def run(args: argparse.Namespace) -> int:
     )
     for note in _find_useless_keys(loaded.settings.issuers):
         print(f"note: {note}", file=sys.stderr)
+    if broker is None:
+        _note_rights(loaded)
     return 1 if mistakes else 0
 
 
@@ -118,6 +120,16 @@ def _find_in_broker(file: Path, config: Path, loaded: "Loaded") -> "Iterator[Con
     user = find_user(broker)
     if os.geteuid() in {0, _uid(user)}:
         yield from find_forbidden(loaded.settings, user)
+
+
+def _note_rights(loaded: "Loaded") -> None:
+    """Say what the usual user of a broker may not do: only its configuration says who it is."""
+    from authplugin.brokers.mosquitto.build import BROKER_USER  # noqa: PLC0415 - as above
+    from authplugin.brokers.mosquitto.rights import find_forbidden  # noqa: PLC0415 - as above
+
+    if os.geteuid() in {0, _uid(BROKER_USER)}:
+        for mistake in find_forbidden(loaded.settings, BROKER_USER):
+            print(f"note: {mistake}; --broker-config says whom it is about", file=sys.stderr)
 
 
 def _uid(user: str) -> int | None:

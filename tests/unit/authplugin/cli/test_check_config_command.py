@@ -74,7 +74,7 @@ def test_every_file_that_a_gate_cannot_start_without_is_looked_into(
     (tmp_path / "secret").chmod(0o600)
     assert main(["check-config", str(file)]) == 1
     said = capsys.readouterr().err.splitlines()
-    assert [line.partition(": found")[0] for line in said] == [
+    assert [line.partition(": found")[0] for line in said if not line.startswith("note: ")] == [
         f"{tmp_path}/revocations:2: the line",
         f"{tmp_path}/assets: issuers[0].provisioned_file",
         f"{tmp_path}/secret: admin.secret_file",
@@ -220,7 +220,18 @@ def test_what_the_brokers_user_may_not_do_is_a_mistake_when_the_broker_is_known(
         assert main(["check-config", str(gate), "--broker-config", str(broker)]) == code
         said = f"{gate.parent}: admin.socket: found no right of user nobody to write there"
         assert (said in capsys.readouterr().err) is bool(code)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes root, whose broker becomes somebody else")
+def test_what_the_usual_brokers_user_may_not_do_is_noted_when_no_broker_is_known(
+    gate: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("authplugin.brokers.mosquitto.build.BROKER_USER", "nobody")
+    gate.write_text(gate.read_text() + '[admin]\nsocket = "admin"\n')
     assert main(["check-config", str(gate)]) == 0
+    said = capsys.readouterr().err
+    assert said.startswith(f"note: {gate.parent}: admin.socket: found no right of user nobody to write there")
+    assert said.endswith("--broker-config says whom it is about\n")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes root, to be somebody else")

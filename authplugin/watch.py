@@ -61,6 +61,7 @@ class WatchedFile(Generic[T]):
         quiet: whether its owner says what was read.
         retry_s: seconds after which a file that was refused is read again though it is the same: what it
             names may have come since. None for never.
+        tell: hears what is wrong with it when that is news; it is called by the watching thread.
 
     Attributes:
         refused: what is wrong with it, "" when nothing is known; its owner may set it, to have it read again.
@@ -78,6 +79,7 @@ class WatchedFile(Generic[T]):
         limit: int,
         quiet: bool = False,
         retry_s: float | None = None,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
         self.name = name
         self.quiet = quiet
@@ -92,6 +94,7 @@ class WatchedFile(Generic[T]):
         self._count = count
         self._limit = limit
         self._retry_s = retry_s
+        self._tell = tell
         self._tried = 0.0
         self._took = 0.0
         self._seen: tuple[int, ...] | None = None
@@ -105,6 +108,15 @@ class WatchedFile(Generic[T]):
         if not self.refused or self._retry_s is None:
             return False
         return now - self._tried >= max(self._retry_s, _IDLE * self._took)
+
+    def refuse(self, wrong: str, said: str) -> bool:
+        """Note what is wrong with it; whether that is news beside what was ``said`` of it."""
+        self.refused = wrong
+        if wrong == said:
+            return False
+        if self._tell is not None:
+            self._tell(wrong)
+        return True
 
     def note_time(self, seconds: float) -> None:
         """Note what the last read took: what fails after a million lines is not read all day long."""
@@ -228,13 +240,11 @@ class Watch:
         try:
             self._post(functools.partial(self._put_in_force, file.load(now)))
         except ConfigurationError as error:
-            file.refused = str(error)
-            if file.refused != said:
+            if file.refuse(str(error), said):
                 for one in error.errors if isinstance(error, ConfigurationErrors) else (error,):
                     _LOG.error("%s; the one before stays in force", one)
         except Exception as error:  # noqa: BLE001 - a thread that dies would let revocations go unread
-            file.refused = type(error).__name__
-            if file.refused != said:
+            if file.refuse(type(error).__name__, said):
                 _LOG.error("%s was not read: %s", file.path, file.refused)
         else:
             if file.quiet:

@@ -5,9 +5,9 @@ model does not know is a mistake too, answered with the nearest one it does.
 """
 
 import difflib
-import errno
 import itertools
 import re
+import stat
 import tomllib
 import types
 import typing
@@ -17,14 +17,15 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from authplugin.errors import ConfigurationError, ConfigurationErrors
+from authplugin.errors import ConfigurationError, ConfigurationErrors, KeySetError
+from authplugin.keys.source import read_regular
 
 M = TypeVar("M", bound=msgspec.Struct)
 KeyPath = tuple[str | int, ...]
 
 _MAX_SHOWN = 80
 MAX_BYTES = 4 << 20
-"""Room for a hundred thousand asset ids; what never ends, such as a device, is no configuration."""
+"""Most that is read of a configuration: room for a hundred thousand asset ids, none for what never ends."""
 _UNIONS = (typing.Union, types.UnionType)
 _NOTHING = object()
 _STATEMENT = re.compile(r"\s*($|#|\[|[\w\"'.\- ]+=)")
@@ -244,23 +245,40 @@ def read_text(path: Path) -> str:
     """A configuration file's text.
 
     Raises:
-        ConfigurationErrors: it cannot be read, or is no UTF-8.
+        ConfigurationErrors: see `read_bytes`; or it is no UTF-8.
+    """
+    octets = read_bytes(path)
+    try:
+        return octets.decode("utf-8-sig")  # some editors begin with a mark that TOML does not know
+    except UnicodeDecodeError:
+        raise _refusal(path, "the file", "no UTF-8", "a readable TOML file") from None
+
+
+def read_bytes(path: Path, key: str = "the file") -> bytes:
+    """What is in a file that decides who comes in.
+
+    Args:
+        path: the file.
+        key: what names it, for mistakes.
+
+    Raises:
+        ConfigurationErrors: it cannot be read, is no regular file or too long, or anyone may write it.
     """
     try:
-        with path.open("rb") as file:
-            octets = file.read(MAX_BYTES + 1)
-        if len(octets) > MAX_BYTES:
-            raise OSError(errno.EFBIG, f"more than {MAX_BYTES >> 20} MB")  # noqa: TRY301 - said like any file's fault
-        return octets.decode("utf-8-sig")  # some editors begin with a mark that TOML does not know
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) and error.strerror else "no UTF-8"
-        raise ConfigurationErrors(
-            [
-                ConfigurationError(
-                    file=str(path), line=None, key="the file", found=why, expected="a readable TOML file"
-                )
-            ]
-        ) from None
+        octets, status = read_regular(path, limit=MAX_BYTES)
+    except OSError as error:
+        raise _refusal(path, key, error.strerror or "what cannot be read", "a readable file") from None
+    except KeySetError as error:
+        found = f"what {str(error).removeprefix(f'{path}: ')}"
+        raise _refusal(path, key, found, f"a file of at most {MAX_BYTES} bytes") from None
+    if status.st_mode & stat.S_IWOTH:
+        raise _refusal(path, key, "a file that anyone may write", "mode 0644 or stricter")
+    return octets
+
+
+def _refusal(path: Path, key: str, found: str, expected: str) -> ConfigurationErrors:
+    mistake = ConfigurationError(file=str(path), line=None, key=key, found=found, expected=expected)
+    return ConfigurationErrors([mistake])
 
 
 def dotted(path: KeyPath) -> str:

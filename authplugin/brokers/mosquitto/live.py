@@ -6,6 +6,7 @@ plugin send it. What cannot stand is refused whole, and the old configuration go
 """
 
 import logging
+from collections import deque
 from pathlib import Path
 
 import msgspec
@@ -18,13 +19,14 @@ from authplugin.brokers.mosquitto.tables import make_tables
 from authplugin.clock import Clock
 from authplugin.errors import AuthpluginError, ConfigurationError
 from authplugin.settings import Loaded, load
-from authplugin.settings.file import MAX_BYTES
+from authplugin.settings.file import MAX_BYTES, read_bytes
 from authplugin.watch import Watch, WatchedFile
 
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _LOG = logging.getLogger(__name__)
 _RETRY_SECONDS = 5.0
 """Between looks at what was refused: a file that it names may have come, or a right been given."""
+_REMEMBERED = 16
 _UNCHECKED = "the broker's configuration could not be checked"
 
 
@@ -44,6 +46,7 @@ def read(path: Path) -> Ready:
     """
     loaded = load(path)
     check_broker(loaded)
+    read_bytes(Path(loaded.settings.mosquitto.acl_file), "mosquitto.acl_file")
     return Ready(loaded, make_tables(loaded.policy))
 
 
@@ -78,6 +81,7 @@ class LiveConfiguration:
                 limit=MAX_BYTES,
                 quiet=True,
                 retry_s=_RETRY_SECONDS,
+                tell=self._hear,
             )
             for file, key in ((path, "config_file"), (Path(mosquitto.acl_file), "acl_file"))
         ]
@@ -87,8 +91,8 @@ class LiveConfiguration:
         self._assembly = assembly
         self._changed = False
         self._refused = False
-        # What was wrong when the files were last looked at: a further try that finds the same is no news.
-        self._found = ""
+        # What was wrong since all was right: what is found again, or at the other file as well, is no news.
+        self._found: deque[str] = deque(maxlen=_REMEMBERED)
         # What was wrong when the broker last read them.
         self._stayed = ""
 
@@ -110,6 +114,7 @@ class LiveConfiguration:
         self.wrong = None
         self._refused = False
         self._stayed = ""
+        self._found.clear()
         assembly.metrics.reloaded(good=True)
         return Reload(ALLOW, ready.tables, effects)
 
@@ -136,20 +141,23 @@ class LiveConfiguration:
             ready = read(self._path)
             self._assembly.rehearse(ready.loaded)
         except (AuthpluginError, OSError) as error:
-            if not self._refused or str(error) != self._found:
-                self._refused, self._found = True, str(error)
-                self._assembly.metrics.reloaded(good=False)
-            if isinstance(error, ConfigurationError):
-                raise
-            raise ConfigurationError(
-                file=str(self._path),
-                line=None,
-                key="config_file",
-                found=str(error),
-                expected="no such mistake",
-            ) from None
-        self._found = ""
+            raise self._mistake(error) from None
+        self._found.clear()
         return ready
+
+    def _hear(self, wrong: str) -> None:
+        """A watched file was refused, whether it could be read or not: that counts, each mistake once."""
+        if not self._refused or wrong not in self._found:
+            self._refused = True
+            self._found.append(wrong)
+            self._assembly.metrics.reloaded(good=False)
+
+    def _mistake(self, error: Exception) -> ConfigurationError:
+        if isinstance(error, ConfigurationError):
+            return error
+        return ConfigurationError(
+            file=str(self._path), line=None, key="config_file", found=str(error), expected="no such mistake"
+        )
 
     def _offer(self, ready: Ready) -> None:
         """Have it adopted, unless it is in force and the broker has no other ``acl_file`` in its memory."""
@@ -166,12 +174,14 @@ class LiveConfiguration:
 
     def _stay(self, error: Exception) -> Reload:
         """Refuse the new configuration; the old one stays if the broker's own files still fit it."""
-        self._refused, self._found = True, str(error)
+        wrong = str(self._mistake(error))
+        self._refused = True
+        self._found.append(wrong)
         self._assembly.metrics.reloaded(good=False)
-        if self._found != self._stayed:
+        if wrong != self._stayed:
             # The watch may have found nothing wrong and not look again. Once for each mistake: were it one
             # that the watch cannot see, the broker would be told to reload for ever.
-            self._file.refused = self._stayed = self._found
+            self._file.refused = self._stayed = wrong
         text = f"the configuration in force stays until this is right: {error}"
         try:
             check_broker(self._assembly.loaded)

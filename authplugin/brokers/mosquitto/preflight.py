@@ -16,7 +16,9 @@ from authplugin.brokers.mosquitto.configuration import (
 )
 from authplugin.brokers.mosquitto.listeners import find_lost, find_plaintext
 from authplugin.errors import ConfigurationError
+from authplugin.keys.source import read_regular
 from authplugin.settings import Loaded
+from authplugin.settings.file import MAX_BYTES
 
 _COMMAND_LINE = Path("/proc/self/cmdline")
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
@@ -33,6 +35,7 @@ def check_broker(loaded: Loaded) -> None:
 
     Raises:
         ConfigurationError: what is wrong in it.
+        KeySetError: its ``acl_file`` is no regular file, or too long.
         OSError: a file cannot be read.
     """
     broker = read_configuration(find_configuration(_COMMAND_LINE.read_bytes()))
@@ -67,8 +70,10 @@ def find_mistakes(broker: BrokerConfiguration, loaded: Loaded) -> Iterator[Confi
         acl_file = broker.path("acl_file")
     except ConfigurationError:
         return  # said above
+    # Who may write it is asked elsewhere: what it says is right or wrong all the same.
+    text, _ = read_regular(acl_file, limit=MAX_BYTES)
     try:
-        check_acl(acl_file.read_bytes().decode(errors="replace"), str(acl_file), rules)
+        check_acl(text.decode(errors="replace"), str(acl_file), rules)
     except ConfigurationError as error:
         yield error
 

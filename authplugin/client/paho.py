@@ -102,15 +102,17 @@ class Authenticator:
         Call it now and then: for paho from any thread, for aiomqtt from the event loop's, after
         ``await asyncio.to_thread(tokens.current)``, since it blocks while the issuer is asked. Without a
         key it does nothing: such a token is renewed by connecting again, which paho does by itself when
-        the gate ends the connection, and an aiomqtt client when its ``async with`` is left.
-
-        Raises:
-            Exception: the token has ended, and the issuer gave no other: as `TokenSource.current`.
+        the gate ends the connection, and an aiomqtt client when its ``async with`` is left. Where the
+        token has ended and the issuer gives no other, nothing is sent: the gate ends the connection, and
+        whoever connects again hears why there is no token.
         """
         inner = _inner(client)
         if self._key is None or not inner.is_connected():
             return False
-        fresh = self._tokens.current()
+        try:
+            fresh = self._tokens.current()
+        except Exception:  # noqa: BLE001 - `fetch` raises what it likes, in a loop that reports all the same
+            return False
         with self._sending:
             if self._held is not None or (self._sent is not None and fresh.token == self._sent.token):
                 return False

@@ -42,6 +42,8 @@ class TokenSource:
         self._draw = draw
         self._lock = threading.Lock()
         self._failures = 0
+        # What the last attempt raised, until the next is due.
+        self._error: Exception | None = None
         self._due = 0.0
         self._credentials = credentials
         if credentials is not None:
@@ -54,23 +56,28 @@ class TokenSource:
         """A token to connect with: the one at hand, or a new one when it is due.
 
         Raises:
-            Exception: what ``fetch`` raised, when the token at hand has ended or there is none.
-                While it lasts a failure only postpones the renewal.
+            Exception: what ``fetch`` raised, when the token at hand has ended or there is none; again and
+                without asking until the next attempt is due. While a token lasts a failure only
+                postpones its renewal.
         """
         with self._lock:
             held = self._credentials
             now = self._now()
             if held is not None and now < min(self._due, held.expires):
                 return held
+            # A clock that was set back must not keep a device from its issuer for longer than it would wait.
+            if self._error is not None and now < self._due <= now + LONGEST_RETRY_SECONDS:
+                raise self._error.with_traceback(None)
             try:
                 fresh = self._fetch()
-            except Exception:
+            except Exception as error:
                 self._failures += 1
+                self._error = error
                 self._due = now + self._retry_seconds()
                 if held is None or now >= held.expires:
                     raise
                 return held
-            self._credentials, self._failures = fresh, 0
+            self._credentials, self._failures, self._error = fresh, 0, None
             self._due = self._schedule(fresh)
             return fresh
 
@@ -82,7 +89,7 @@ class TokenSource:
     def drop(self) -> None:
         """Ask for a new token at the next `current`: the broker refused the one at hand."""
         with self._lock:
-            self._credentials = None
+            self._credentials = self._error = None
             self._due = 0.0
 
     def _schedule(self, credentials: Credentials) -> float:

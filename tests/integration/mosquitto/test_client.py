@@ -1,6 +1,7 @@
 """The shipped device side in real clients against the real gate: proof, renewal, reconnection."""
 
 import asyncio
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -160,12 +161,36 @@ def test_an_issuer_that_is_away_keeps_paho_trying(gated: Gated) -> None:
             raise RuntimeError("the issuer is away")
         return fetch()
 
-    press.authenticator = Authenticator(TokenSource(fail_once))
+    tokens = TokenSource(fail_once)
+    press.authenticator = Authenticator(tokens)
     press.authenticator.attach(press.client)
-    with pytest.raises(ConnectionError, match="away"):
-        press.client.connect("127.0.0.1", gated.broker.port)
+    for _ in range(2):
+        with pytest.raises(ConnectionError, match="away"):
+            press.client.connect("127.0.0.1", gated.broker.port)
+    time.sleep(tokens.wait_seconds())
     with running(press):
         assert press.codes == [0]
+
+
+def test_a_loop_that_renews_goes_on_when_the_token_has_ended_and_the_issuer_is_away(gated: Gated) -> None:
+    press = Press(gated, key=make_key(), suffix=":ended")
+    press.claims["exp"] = int(time.time()) - ALMOST_OVER + 4
+    fetch, asked = press.fetch, itertools.count()
+
+    def fetch_once() -> Credentials:
+        if next(asked):
+            raise RuntimeError("the issuer is away")
+        return fetch()
+
+    tokens = TokenSource(fetch_once)
+    press.authenticator = Authenticator(tokens, press.key)
+    press.authenticator.attach(press.client)
+    with running(press):
+        assert press.codes == [0]
+        for _ in range(20):
+            assert not press.authenticator.renew_when_due(press.client)
+            press.client.publish(f"assets/{ASSET}/telemetry", "{}", qos=1).wait_for_publish(SECONDS)
+        assert next(asked) == 2
 
 
 def test_aiomqtt_proves_its_key_and_goes_on_with_the_next_token(gated: Gated) -> None:

@@ -114,6 +114,46 @@ def test_after_its_end_or_without_a_token_the_issuers_error_is_the_answer() -> N
         source.current()
 
 
+@pytest.mark.parametrize("ended", [True, False])
+def test_without_a_token_the_issuer_is_asked_when_due_and_its_error_is_the_answer_meanwhile(
+    *, ended: bool
+) -> None:
+    issuer = Issuer()
+    source = issuer.source(credentials(issuer.time - HOUR, issuer.time) if ended else None, draw=1.0)
+    issuer.broken = True
+    for _ in range(300):  # a program that asks once a second
+        with pytest.raises(OSError, match="away") as caught:
+            source.current()
+        assert len(caught.traceback) < 5  # an error that is raised again does not grow
+        issuer.time += 1
+    assert issuer.asked == 8  # after 2, 4, 8 … 128 seconds
+    issuer.broken = False
+    issuer.time += source.wait_seconds()
+    assert source.current().token == "token-9"
+
+
+def test_a_clock_that_was_set_back_keeps_nobody_from_the_issuer() -> None:
+    issuer = Issuer()
+    issuer.broken = True
+    source = issuer.source()
+    with pytest.raises(OSError, match="away"):
+        source.current()
+    issuer.time -= 24 * HOUR
+    issuer.broken = False
+    assert source.current().token == "token-2"
+
+
+def test_a_token_that_is_dropped_is_asked_for_at_once_whatever_failed_before() -> None:
+    issuer = Issuer()
+    issuer.broken = True
+    source = issuer.source()
+    with pytest.raises(OSError, match="away"):
+        source.current()
+    issuer.broken = False
+    source.drop()
+    assert source.current().token == "token-2"
+
+
 def test_a_token_that_the_broker_refused_is_not_used_again() -> None:
     issuer = Issuer()
     source = issuer.source()

@@ -100,7 +100,9 @@ ADVICE: Mapping[Reason, Advice] = {
         "Use the asset id as client id.",
     ),
     Reason.USERNAME_MISMATCH: Advice(
-        "The MQTT user name is neither empty, the asset id nor the device id.", "Leave the user name empty."
+        "The MQTT user name is neither empty, the asset id nor the device id; or it is a service account's,"
+        " from an address that is not among the account's.",
+        "Leave the user name empty; or add to the account's `addresses`.",
     ),
     Reason.POSSESSION_REQUIRED: Advice(
         "The device must prove that it holds its key, and did not.",

@@ -3,6 +3,7 @@
 Built from settings at load, swapped whole on reload, never changed. No I/O, and no text to parse.
 """
 
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -13,6 +14,8 @@ from authplugin.jose.identity import IdForm, canonical_asset_id
 from authplugin.jose.profile import Attribute, RequiredClaim
 from authplugin.jose.usual import USUAL
 from authplugin.topics.template import Templates
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 MOST_PER_ASSET = 16
 """Live sessions of one asset, where nothing else is said."""
@@ -155,11 +158,25 @@ class ServiceAccount:
         name: its MQTT user name; never an asset id.
         publish: topic filters it may publish to.
         subscribe: topic filters it may subscribe within and receive from.
+        networks: where it may log in from, none for anywhere.
     """
 
     name: str
     publish: tuple[str, ...] = ()
     subscribe: tuple[str, ...] = ()
+    networks: tuple[Network, ...] = ()
+
+    def may_come_from(self, address: str) -> bool:
+        """Whether it may log in from an address; what is none, such as a socket file, is nowhere."""
+        if not self.networks:
+            return True
+        try:
+            place = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        mapped = place.ipv4_mapped if isinstance(place, ipaddress.IPv6Address) else None
+        found = place if mapped is None else mapped  # as a dual-stack socket shows it
+        return any(found in network for network in self.networks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from authplugin.jose.profile import Attribute, RequiredClaim, check_name
 from authplugin.policy import (
     AssetScope,
     IssuerPolicy,
+    Network,
     Policy,
     PossessionMode,
     PossessionPolicy,
@@ -63,8 +64,13 @@ def compile_policy(settings: GateSettings, refuse: Refuse) -> Policy:
         issuers=issuers,
         topics=topics,
         service_accounts={
-            table.name: ServiceAccount(table.name, table.publish, table.subscribe)
-            for table in settings.service_accounts
+            table.name: ServiceAccount(
+                table.name,
+                table.publish,
+                table.subscribe,
+                _compile_networks(table.addresses, ("service_accounts", position, "addresses"), refuse),
+            )
+            for position, table in enumerate(settings.service_accounts)
         },
         algorithms=frozenset(name for issuer in issuers.values() for name in issuer.algorithms),
         types=frozenset(name for issuer in issuers.values() for name in issuer.types),
@@ -171,6 +177,16 @@ def _compile_ids(texts: tuple[str, ...], form: IdForm, path: KeyPath, refuse: Re
         except ValueError as error:
             refuse((*path, position), f"{asset_id}, which {error}", f"an asset id of form {form}")
     return tuple(ids)
+
+
+def _compile_networks(texts: tuple[str, ...], path: KeyPath, refuse: Refuse) -> tuple[Network, ...]:
+    networks: list[Network] = []
+    for position, text in enumerate(texts):
+        try:
+            networks.append(ipaddress.ip_network(text))
+        except ValueError:
+            refuse((*path, position), text, "an IP address, or a network such as 10.1.0.0/16")
+    return tuple(networks)
 
 
 def _compile_prefixes(texts: tuple[str, ...], path: KeyPath, refuse: Refuse) -> tuple[str, ...]:

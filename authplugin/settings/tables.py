@@ -152,6 +152,13 @@ class ServiceAccountTable(Table, frozen=True, kw_only=True):
         tuple[Text, ...], meta("Topic filters it may publish to; none that assets publish to.")
     ] = ()
     subscribe: Annotated[tuple[Text, ...], meta("Topic filters it may subscribe to.")] = ()
+    addresses: Annotated[
+        tuple[Text, ...],
+        meta(
+            "Addresses and networks (`10.1.0.0/16`) that it may log in from, anywhere without them: nothing "
+            "else bounds how often its password is guessed."
+        ),
+    ] = ()
 
 
 class KeysTable(Table, frozen=True, kw_only=True):

@@ -191,10 +191,8 @@ class Plugin:
         if stored and client not in self._clients:
             return Answer(STORED)
         name = None if username is None else username.decode()
-        if name in self._gate.policy.service_accounts:
-            # A device whose name became an account's keeps its session until it has gone.
-            self._clients.setdefault(client, "")
-            return Answer(DEFER)
+        if name and name in self._gate.policy.service_accounts:
+            return self._defer(client, client_id, name, address)
         proved = self._proved.get(client)
         if proved is not None:
             return self._judge_again(client, proved)
@@ -371,6 +369,17 @@ class Plugin:
         """Say that a callback took longer than its budget."""
         if self._lines.take("over budget"):
             _LOG.warning("%s took %.1f ms, and everybody waited", where, seconds * 1000)
+
+    def _defer(self, client: int, client_id: bytes | None, name: str, address: bytes | None) -> Answer:
+        """A service account: the broker asks its password file, where the account may log in from at all."""
+        place = (address or b"").decode()
+        if not self._gate.policy.service_accounts[name].may_come_from(place):
+            detail = f"service account {shown(name)} may not log in from there"
+            connect = Connect((client_id or b"").decode(), name, None, place)
+            return self._turn_away(connect, Reason.USERNAME_MISMATCH, detail)
+        # A device whose name became an account's keeps its session until it has gone.
+        self._clients.setdefault(client, "")
+        return Answer(DEFER)
 
     def _let_in(self, client: int, connect: Connect, decision: Allow) -> Answer:
         grant = decision.grant

@@ -1,15 +1,19 @@
 """Who comes in: each test one row of what a broker's gate must let in or refuse, over a raw socket."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
 
-from tests.support.mqtt import Closed
+from tests.support.mqtt import Client, Closed
 
-from .conftest import ASSET, DEVICE, OTHER, OTHER_SHORT, SERVICE, SHORT, Gated
+from .conftest import ASSET, DEVICE, OTHER, OTHER_SHORT, SERVICE, SERVICE_PASSWORD, SHORT, Gated
 
 pytestmark = pytest.mark.needs("mosquitto", "cc")
+
+Gates = Callable[..., AbstractContextManager[Gated]]
 
 VERSIONS = pytest.mark.parametrize("version", [3, 4, 5])
 
@@ -224,3 +228,29 @@ def test_no_token_is_ever_in_log_or_metrics(gated: Gated) -> None:
     for token in (good, bad):
         for part in token.decode().split(".")[1:]:
             assert part[:40] not in seen
+
+
+def test_a_service_account_logs_in_from_its_addresses_only_whatever_its_password(
+    gate_of: Gates, tmp_path: Path
+) -> None:
+    extra = '[[service_accounts]]\nname = "near"\naddresses = ["127.0.0.2", "::1/128"]\n'
+    with gate_of(tmp_path, extra=extra) as gated:
+
+        def log_in(source: str, password: str) -> int:
+            with Client(gated.broker.port, version=5, source=source) as client:
+                return client.connect("near-1", "near", password)
+
+        assert log_in("127.0.0.2", SERVICE_PASSWORD) == 0
+        assert log_in("127.0.0.2", "guessed") == 0x87
+        before = gated.decisions(outcome="refused", reason="username_mismatch")
+        assert log_in("127.0.0.3", SERVICE_PASSWORD) == 0x87
+        assert log_in("127.0.0.3", "guessed") == 0x87
+        assert gated.decisions(outcome="refused", reason="username_mismatch") == before + 2
+        gated.broker.wait_for(
+            r"from '127\.0\.0\.3': username_mismatch .service account 'near' may not log in"
+        )
+        gated.service().close()  # an account without addresses
+        config = tmp_path / "gate.toml"
+        config.write_text(config.read_text().replace("127.0.0.2", "127.0.0.0/30"))
+        gated.broker.wait_for("is in force as it is now")
+        assert log_in("127.0.0.3", SERVICE_PASSWORD) == 0

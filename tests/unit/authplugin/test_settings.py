@@ -6,7 +6,6 @@ import pytest
 from authplugin.errors import ConfigurationError, ConfigurationErrors
 from authplugin.keys.schedule import FILE_TIMING
 from authplugin.settings import Loaded, key_timing, key_url, load, parse
-from authplugin.settings.file import MAX_BYTES
 
 ISSUER = '[[issuers]]\nissuer = "https://acme.my.site.com"\naudiences = ["https://ingest.example.com"]\n'
 SECOND = '[[issuers]]\nissuer = "https://b.example.com"\naudiences = ["b"]\n'
@@ -87,6 +86,10 @@ MISTAKES = [
     (
         ISSUER + "[admin]\nport = 1\n",
         "gate.toml:4: admin.secret_file: found nothing, expected a file with the secret",
+    ),
+    (
+        ISSUER + '[[service_accounts]]\nname = "b"\naddresses = ["::1", "10.1.0.1/16"]\n',
+        "gate.toml:6: service_accounts[0].addresses[1]: found 10.1.0.1/16, expected an IP address",
     ),
     (
         ISSUER + "[sessions]\nmost_per_asset = 2\n[clones]\nclients_per_asset = 3\n",
@@ -363,21 +366,6 @@ def test_a_mark_of_an_editor_at_the_beginning_is_no_mistake(tmp_path: Path) -> N
     path = tmp_path / "gate.toml"
     path.write_text(ISSUER, encoding="utf-8-sig")
     assert len(load(path, {}).policy.issuers) == 1
-
-
-def test_what_never_ends_or_is_too_long_or_anyones_to_write_is_no_configuration(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="the file: found what is not a regular file, expected"):
-        load(Path("/dev/zero"), {})
-    path = tmp_path / "gate.toml"
-    path.write_text(ISSUER + "#" * MAX_BYTES)
-    with pytest.raises(
-        ConfigurationError, match=f"has more than {MAX_BYTES} bytes, expected a file of at most"
-    ):
-        load(path, {})
-    path.write_text(ISSUER)
-    path.chmod(0o666)
-    with pytest.raises(ConfigurationError, match="found a file that anyone may write, expected mode 0644"):
-        load(path, {})
 
 
 def test_variables_of_the_development_issuer_are_not_the_gates() -> None:

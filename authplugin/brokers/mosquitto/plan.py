@@ -111,6 +111,8 @@ def make_plan(
     """
     config, loaded = _gate(places, issuer, audience)
     acl_file = Path(loaded.settings.mosquitto.acl_file)
+    if acl_file.is_symlink():
+        acl_file = acl_file.resolve()  # 2.1 follows no link there
     try:
         acl = write_acl(loaded.policy.topics, loaded.policy.service_accounts)
     except ValueError as error:

@@ -317,6 +317,8 @@ def test_a_symbolic_link_in_a_files_place_stays_and_its_target_is_written_and_re
     host.install()
     assert {link: link.readlink() for link in links} == links
     assert "pattern write" in (elsewhere / "acl").read_text()
+    # The broker is told the target: 2.1 follows no link to it.
+    assert f"acl_file {elsewhere}/acl\n" in host.stanza.read_text()
     with running(host.broker):
         accepted(host)
     host.install()

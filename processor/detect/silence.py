@@ -20,6 +20,8 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     after: Annotated[Duration, Meta(description="found when no sample has come for this long")]
 
 
+#: What `fresh` says: nothing came yet (0); something came since the clock last moved; its time is noted.
+_CAME, _NOTED = 1, 2
 STATE = np.dtype([("t", np.int64), ("seen", np.int64), ("fresh", np.uint8)])
 PARAMS = np.dtype([("after", np.int64)])
 
@@ -34,16 +36,16 @@ def pack(options: Options) -> dict[str, float]:
 def step(x: Row, p: Row, t: int, v: float) -> bool:  # noqa: ARG001 - every step has the same four arguments
     """A sample: not silent. The clock at which it came is noted at the clock's next move."""
     x.t = max(x.t, t)
-    x.fresh = 1
+    x.fresh = _CAME
     return False
 
 
 def tick(x: Row, p: Row, clock: int, gap: int) -> bool:
     """Silent when the clock has run for the whole time since the last sample, or since the last gap."""
-    if x.fresh:
+    if x.fresh == _CAME:
         x.seen = clock
-        x.fresh = 0
-    return bool(x.t > 0 and clock - max(x.seen, gap) >= p.after)
+        x.fresh = _NOTED
+    return bool(x.fresh == _NOTED and clock - max(x.seen, gap) >= p.after)
 
 
 def onset(x: Row, p: Row) -> int:

@@ -196,6 +196,15 @@ def test_a_lone_device_that_falls_silent_is_found_once_at_the_time_its_time_was_
     assert json.loads(outcome.events[0].value)["data"]["evidence"][0]["metric"] == "temperature"
 
 
+def test_a_device_whose_clock_stands_at_1970_is_found_silent_as_well() -> None:
+    one = engine(SILENT)
+    zero = [sent("a", 0, received=at(n), temperature=n) for n in range(5)]
+    outcome = one.advance(together(beats(0, 30), zero))
+    assert [(each.key, each.time) for each in outcome.events] == [(b"a", 10_000)]
+    back = one.advance([sent("a", 0, received=at(31), temperature=1), beat(at(31)), beat(at(32))])
+    assert len(back.events) == 1
+
+
 def test_a_silent_device_that_comes_back_closes_its_case() -> None:
     records = together([sent("a", at(n), temperature=1) for n in (0, 30, 31)], beats(0, 32))
     assert told(engine(SILENT).advance(records)) == [("a", "opened", 10), ("a", "closed", 30)]

@@ -33,11 +33,13 @@ class Packs:
         #: Values that no rule could judge (texts, bytes, sums, nulls) beside others that were read.
         self.passed_over = 0
 
-    def build(self, values: Sequence[Value], *, passed_over: int, seq: int = -1) -> tuple[Reading, ...]:
+    def build(
+        self, values: Sequence[Value], *, passed_over: int, seq: int = -1, cyclic: bool = False
+    ) -> tuple[Reading, ...]:
         """Readings in order of time.
 
         A name that comes twice at one time makes a reading of its own, so that the engine tells a duplicate
-        from a conflict. The message's sequence number goes with the newest.
+        from a conflict. The message's sequence number goes with the newest; `cyclic` as in `Reading`.
 
         Raises:
             DeadLetter: no value is a number, or a name is none.
@@ -54,14 +56,23 @@ class Packs:
             groups.setdefault((*at, turn), {})[value.name] = value
         places = sorted(groups)
         readings = tuple(
-            self._reading(place[:2], groups[place], seq if place is places[-1] else -1) for place in places
+            self._reading(place[:2], groups[place], seq if place is places[-1] else -1, cyclic)
+            for place in places
         )
         self.passed_over += passed_over
         return readings
 
-    def _reading(self, at: tuple[int, bool], group: dict[str, Value], seq: int) -> Reading:
+    def _reading(self, at: tuple[int, bool], group: dict[str, Value], seq: int, cyclic: bool) -> Reading:  # noqa: FBT001 - as it goes into the reading
         shape = tuple(group)
         names = self._shapes.known.get(shape) or self._shapes.admit(shape)
         units = tuple(value.unit for value in group.values())
         values = tuple(value.v for value in group.values())
-        return Reading(at[0], seq, names, values, units if any(units) else None, stamped=not at[1])
+        return Reading(
+            at[0],
+            seq,
+            names,
+            values,
+            units if any(units) else None,
+            stamped=not at[1],
+            cyclic=cyclic and seq >= 0,
+        )

@@ -13,6 +13,7 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
         values: one number a name; booleans are 0 and 1.
         units: a unit ("" for none) a name; None when no value came with one.
         event: type of the device's event; "" for telemetry.
+        cyclic: whether `seq` goes on with 0 after 255.
         stamped: whether `t` is the device's own; else it is the receipt, or counted from there.
     """
 
@@ -23,3 +24,4 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     units: tuple[str, ...] | None = None
     event: str = ""
     stamped: bool = True
+    cyclic: bool = False

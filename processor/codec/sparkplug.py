@@ -34,6 +34,8 @@ _INTEGERS = {1: (8, True), 2: (16, True), 3: (32, True), 4: (64, True),
 _FLOATS = {9, 10}
 _BOOLEAN = 11
 _LARGEST_SEQ = 2**53 - 1
+#: Numbers go on with 0 after 255 (6.4.6); those of a device that counts on are taken as they are.
+_CYCLE = 256
 #: Fields that a metric may have on average; beyond, the payload is oversize.
 _FIELDS = 32
 _NAMES = str.maketrans("/ ", "._")
@@ -86,7 +88,7 @@ class SparkplugCodec:
         t = head["timestamp"].integer if "timestamp" in head else None
         found = [self._value(each, t, received) for each in metrics]
         values = [each for each in found if each is not None]
-        return self._packs.build(values, passed_over=len(found) - len(values), seq=seq)
+        return self._packs.build(values, passed_over=len(found) - len(values), seq=seq, cyclic=seq < _CYCLE)
 
     def _value(self, metric: bytes, t: int | None, received: int) -> Value | None:
         """A metric's value; None when it is well made and no number."""

@@ -56,8 +56,9 @@ RECORD = np.dtype(
     [("asset", np.int64), ("t", np.int64), ("seq", np.int64), ("runs", np.int64), ("kind", np.int64)],
     align=True,
 )
-#: Its time is that of receipt, not the device's; it was written back from the dead letters.
-UNSTAMPED, REPLAYED = 1, 2
+#: Its time is that of receipt, not the device's; it was written back from the dead letters; its number is
+#: one of Sparkplug's, which go on with 0 after 255.
+UNSTAMPED, REPLAYED, CYCLIC = 1, 2, 4
 RUN = np.dtype([("series", np.int64), ("samples", np.int64)], align=True)
 JUDGED = np.dtype(
     [
@@ -77,6 +78,8 @@ COUNTS = 9
 _REMEMBERED = 64
 #: A larger jump of sequence numbers is no loss: the device counts from somewhere else now.
 _LONGEST_GAP = 65_536
+#: How many numbers there are where they go round.
+_CYCLE = 256
 #: What was written back counts at most so many milliseconds after its receipt: beyond, it is late.
 _REPLAY = 1000
 
@@ -111,35 +114,49 @@ def _moment(record: Any, r: int, runs: Any, ahead: int, asset: Any, series: Any,
 
 
 @register_jitable
-def _repeated(asset: Any, t: int, seq: int, counts: Any) -> bool:  # noqa: ANN401 - a row, an array
+def _repeated(asset: Any, record: Any, t: int, counts: Any) -> bool:  # noqa: ANN401 - rows, an array; one number, case by case
     """Whether this sequence number was met before; remembers it, and counts numbers that were left out.
 
     A number left out that comes while it is still remembered is counted as filled: the order of arrival is
-    not always that of sending.
+    not always that of sending. Numbers that go round are counted on: `top` is the nearest that may be meant.
     """
+    seq = record.seq
     if seq < 0:
         return False
     ahead = seq - asset.top
-    if asset.top >= 0 and ahead >= _REMEMBERED and t < asset.newest:
-        # A straggler from before the device began to count anew.
-        return False
-    if asset.top < 0 or (ahead <= 0 and t > asset.newest) or ahead > _LONGEST_GAP:
+    known = asset.top >= 0
+    born = False
+    if known and record.kind & CYCLIC:
+        ahead = (ahead + _CYCLE // 2) % _CYCLE - _CYCLE // 2
+        # With 0 a device is born; after 255 it is the next.
+        born = seq == 0 and ahead != 1
+    bit = np.uint64(0)
+    if known and -_REMEMBERED < ahead <= 0:
+        bit = np.uint64(1) << np.uint64(-ahead)
+    met = (asset.seen & bit) != np.uint64(0)
+    if record.kind & UNSTAMPED:
+        # Its time is newer, repeated or not: a number that may be a repeat begins nothing.
+        anew = ahead <= -_REMEMBERED or (born and ahead > 0)
+        stray = (record.kind & REPLAYED) != 0 and abs(ahead) >= _REMEMBERED
+    else:
         # A smaller number at a newer time is a device that began to count anew.
-        counts[RESTARTED] += 1 if asset.top >= 0 else 0
+        anew = (ahead <= 0 or born) and t > asset.newest
+        # Before it did that, a straggler was sent.
+        stray = ahead >= _REMEMBERED and t < asset.newest
+    if known and stray:
+        return False
+    if not known or anew or ahead > _LONGEST_GAP:
+        counts[RESTARTED] += 1 if known else 0
         asset.top = asset.first = seq
         asset.seen = np.uint64(1)
         return False
     if ahead > 0:
         kept = asset.seen << np.uint64(ahead) if ahead < _REMEMBERED else np.uint64(0)
         asset.seen = kept | np.uint64(1)
-        asset.top = seq
+        asset.top += ahead
         counts[SKIPPED] += ahead - 1
         return False
-    if ahead <= -_REMEMBERED:
-        return False
-    bit = np.uint64(1) << np.uint64(-ahead)
-    met = (asset.seen & bit) != np.uint64(0)
-    if not met and seq > asset.first:
+    if bit != np.uint64(0) and not met and asset.top + ahead > asset.first:
         counts[FILLED] += 1
     asset.seen |= bit
     return bool(met)
@@ -184,7 +201,7 @@ def admit(records, runs, values, lateness, most, ahead, assets, series, pool, fr
         record = records[n]
         asset = assets[record.asset]
         t = _moment(record, r, runs, ahead, asset, series, pool)
-        repeated = _repeated(asset, t, record.seq, counts)
+        repeated = _repeated(asset, record, t, counts)
         asset.newest = max(asset.newest, t)
         mark = max(asset.mark, asset.newest - lateness)
         for _ in range(max(record.runs, 1)):

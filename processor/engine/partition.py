@@ -198,7 +198,8 @@ class Engine:
             if not readings:
                 self._untold += 1
             for reading in readings:
-                self._take(at, reading, 0 if reading.stamped else order.UNSTAMPED | replayed)
+                kind = 0 if reading.stamped else order.UNSTAMPED | replayed
+                self._take(at, reading, kind | order.CYCLIC if reading.cyclic else kind)
             if self._unknown or self._crowded:
                 self._set_aside(record)
         except DeadLetter as letter:

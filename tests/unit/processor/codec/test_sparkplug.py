@@ -37,7 +37,9 @@ def test_named_metrics_are_read_with_their_units_times_and_the_payloads_number()
     )  # fmt: skip
     assert read(value) == (
         Reading(RECEIVED - 5000, -1, ("rpm",), (0.5,)),
-        Reading(RECEIVED - 1000, 7, ("Inlet.Water_Temperature", "running"), (71.5, 1.0), ("°C", "")),
+        Reading(
+            RECEIVED - 1000, 7, ("Inlet.Water_Temperature", "running"), (71.5, 1.0), ("°C", ""), cyclic=True
+        ),
     )
 
 

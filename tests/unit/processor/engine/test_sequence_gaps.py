@@ -8,7 +8,9 @@ import pytest
 from processor.engine import Engine
 from processor.model import Notes
 from processor.rules import parse_rules
-from tests.support.telemetry import START, Written, rules_text, sent
+from tests.support.payloads import metric
+from tests.support.payloads import payload as sparkplug_payload
+from tests.support.telemetry import START, Written, rules_text, sent, unstamped
 
 RULES = parse_rules(rules_text("{threshold: {above: 80}}"))
 
@@ -64,6 +66,80 @@ def test_repeats_change_nothing() -> None:
 
 def test_a_straggler_from_before_a_new_beginning_is_neither_gap_nor_beginning() -> None:
     assert told([5000, 5001, 0, 1, 4999, 2], [0, 1, 2, 3, 0, 4]) == (0, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [
+        ([1, 2, 3, 2, 3, 4], (0, 0, 0)),
+        ([11, 12, 13, 14, 15, 16, 12, 17], (0, 0, 0)),
+        ([7, 7, 7, 8], (0, 0, 0)),
+        ([1, 2, 5, 4, 4, 3, 6], (2, 2, 0)),
+        ([100, 101, 0, 1, 2], (0, 0, 1)),
+        ([100, 103, 0, 1, 3], (3, 0, 1)),
+    ],
+)
+@pytest.mark.parametrize("jit", [True, False])
+def test_without_times_a_repeat_is_neither_gap_nor_beginning(
+    numbers: list[int], expected: tuple[int, int, int], *, jit: bool
+) -> None:
+    records = [unstamped("a", START + n * 1000, seq=seq, temperature=1) for n, seq in enumerate(numbers)]
+    outcome = engine(jit=jit).advance(records)
+    notes = outcome.notes
+    assert (notes.skipped, notes.filled, notes.restarted) == expected
+    assert outcome.counts.judged == len(numbers)
+
+
+def test_what_is_written_back_without_a_time_is_no_beginning() -> None:
+    one = engine()
+    one.advance([unstamped("a", START + n, seq=n, temperature=1) for n in range(100, 300)])
+    back = [unstamped("a", START + n, seq=n, replay=True, temperature=1) for n in (0, 150, 250, 5000)]
+    assert one.advance(back).notes == Notes(evaluations=4)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [
+        ([254, 255, 0, 1], (0, 0, 0)),
+        ([*range(256), *range(256), 0], (0, 0, 0)),
+        ([254, 1], (2, 0, 0)),
+        ([250, 1, 2, 255], (6, 0, 1)),
+        ([200, 0, 1], (0, 0, 1)),
+        ([57, 0, 1], (0, 0, 1)),
+        ([10, 138], (0, 0, 1)),
+    ],
+)
+@pytest.mark.parametrize("jit", [True, False])
+def test_numbers_that_go_round_are_counted_on(
+    numbers: list[int], expected: tuple[int, int, int], *, jit: bool
+) -> None:
+    assert sparkplug(numbers, [START + n for n in range(len(numbers))], jit=jit) == expected
+
+
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [
+        ([254, 255, 0, 1, 0, 255, 2], (0, 0, 0)),
+        ([254, 1, 0, 255, 2], (2, 2, 0)),
+        ([57, 58, 0, 1, 59], (0, 0, 0)),
+        ([200, 0, 1, 0, 2], (0, 0, 1)),
+    ],
+)
+@pytest.mark.parametrize("jit", [True, False])
+def test_without_times_numbers_that_go_round_may_be_repeated(
+    numbers: list[int], expected: tuple[int, int, int], *, jit: bool
+) -> None:
+    assert sparkplug(numbers, [None] * len(numbers), jit=jit) == expected
+
+
+def sparkplug(numbers: Sequence[int], times: Sequence[int | None], *, jit: bool) -> tuple[int, int, int]:
+    records = []
+    for n, (seq, t) in enumerate(zip(numbers, times, strict=True)):
+        value = sparkplug_payload([metric("temperature", double=1.0)], timestamp=t, seq=seq)
+        headers = [("t", b"telemetry"), ("ct", b"application/protobuf")]
+        records.append(Written(b"a", value, n, START + n, headers))
+    notes = engine(jit=jit).advance(records).notes
+    return notes.skipped, notes.filled, notes.restarted
 
 
 def test_assets_count_for_themselves() -> None:

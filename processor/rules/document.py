@@ -18,6 +18,10 @@ _EXPECTED = re.compile(r"Expected (.*?)(?:, got .*)?(?: - at .*)?", re.DOTALL)
 _ENUM = re.compile(r"Invalid enum value .*")
 _PATTERN = re.compile(r"Expected `str` matching regex .*")
 
+#: Numbers that YAML 1.1 reads otherwise than they look, or than YAML 1.2 does: 010 is 8, 1:30 is 90.
+_ODD = re.compile(r"[-+]?0[0-9b][0-9_]*|.*[_:].*", re.DOTALL)
+_NUMBERS = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
+
 
 class Document:
     """One file while it is read; `errors` grows, reading goes on."""
@@ -93,11 +97,17 @@ class Document:
         if isinstance(value, float) and not math.isfinite(value):
             self.refuse(line_of(node), key, describe(value), "a finite number")
             return None
+        odd = isinstance(node, yaml.ScalarNode) and node.tag in _NUMBERS and _ODD.fullmatch(node.value)
+        found = node.value if odd else describe(value)
         try:
-            return msgspec.convert(value, form, dec_hook=_decode)
+            converted = msgspec.convert(value, form, dec_hook=_decode)
         except msgspec.ValidationError as error:
-            self.refuse(line_of(node), key, describe(value), _expected(str(error), form))
+            self.refuse(line_of(node), key, found, _expected(str(error), form))
             return None
+        if odd:
+            self.refuse(line_of(node), key, found, "a decimal number, such as 8 or 90.5")
+            return None
+        return converted
 
     def value(self, node: yaml.Node) -> Any:  # noqa: ANN401 - whatever YAML can say
         """The plain value of a node; None when it cannot be built."""

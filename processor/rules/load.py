@@ -12,7 +12,7 @@ from processor.detect.catalog import DETECTORS
 from processor.detect.detector import Detector, Target
 from processor.errors import ConfigurationError, Refused
 from processor.rules.document import Document, describe, line_of
-from processor.rules.ruleset import Rule, RuleSet
+from processor.rules.ruleset import Rule, RuleSet, can_match
 from processor.rules.schema import RuleForm, Select, SetForm
 
 #: A rule file is written by people; one larger than this is not a rule file.
@@ -121,6 +121,8 @@ def _rule(document: Document, node: yaml.Node, key: str) -> Rule | None:
         return None
     detector, options = found
     select = form.select
+    if not _check_patterns(document, node, f"{key}.select.assets", select):
+        return None
     if select.metric is not None and select.event is not None:
         document.refuse(line_of(node), f"{key}.select", "metric and event", "one of the two")
         return None
@@ -160,16 +162,34 @@ def _target(select: Select) -> Target:
     return Target.ASSET if select.event is None else Target.EVENT
 
 
+def _check_patterns(document: Document, node: yaml.Node, key: str, select: Select) -> bool:
+    """Refuse patterns that no asset's id can match; whether there was none."""
+    below = _below(_below(node, "select"), "assets")
+    nodes = below.value if isinstance(below, yaml.SequenceNode) else []
+    wrong = [at for at, pattern in enumerate(select.assets) if not can_match(pattern)]
+    for at in wrong:
+        expected = "a pattern of A-Z a-z 0-9 _ - with `*`, `?` and `[…]` that an asset id can match"
+        document.refuse(line_of(nodes[at]), f"{key}[{at}]", repr(select.assets[at]), expected)
+    return not wrong
+
+
+def _below(node: yaml.Node | None, name: str) -> yaml.Node | None:
+    """The value of a mapping's member; None when there is none."""
+    if not isinstance(node, yaml.MappingNode):
+        return None
+    return next((value for member, value in node.value if getattr(member, "value", None) == name), None)
+
+
 def _detector(document: Document, node: yaml.Node, key: str) -> tuple[Detector, Any] | None:
     """The detector under ``detect`` with its checked options."""
     if not isinstance(node, yaml.MappingNode):
         return None
-    below = [value for name, value in node.value if getattr(name, "value", None) == "detect"]
-    if not below or not isinstance(below[0], yaml.MappingNode):
+    below = _below(node, "detect")
+    if not isinstance(below, yaml.MappingNode):
         return None
-    members = document.members(below[0], key, list(DETECTORS))
-    if len(below[0].value) != 1:
-        document.refuse(line_of(below[0]), key, f"{len(below[0].value)} detectors", "exactly one")
+    members = document.members(below, key, list(DETECTORS))
+    if len(below.value) != 1:
+        document.refuse(line_of(below), key, f"{len(below.value)} detectors", "exactly one")
         return None
     for name, value in members.items():
         options = _options(document, value, f"{key}.{name}", DETECTORS[name])

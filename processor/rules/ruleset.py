@@ -1,11 +1,17 @@
 """Rules as the engine reads them: parsed, checked, frozen, with a hash that names exactly this set."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from processor.detect.detector import Detector, Target
 from processor.model import Kind, Severity
+
+#: What each letter of an asset's id may be.
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
+#: The parts of a pattern, as `fnmatch` reads it: a class, which may begin with its own end, or one character.
+_PART = re.compile(r"\[!?\]?[^\]]*\]|.", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,14 @@ class Rule:
             and self.select == name
             and any(pattern == "*" or fnmatchcase(asset, pattern) for pattern in self.assets)
         )
+
+
+def can_match(pattern: str) -> bool:
+    """Whether there is an asset id that a pattern of at most 64 characters matches."""
+    return all(
+        part in _LETTERS or any(fnmatchcase(letter, part) for letter in _LETTERS)
+        for part in _PART.findall(pattern)
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from processor.detect.detector import Target
+from processor.detect.duration import EXPECTED
 from processor.rules import RulesRefused, load_rules, parse_rules
 from tests.support.telemetry import rules_text
 
@@ -126,6 +127,40 @@ def test_every_mistake_is_named_at_once_with_line_key_found_and_expected() -> No
 )  # fmt: skip
 def test_a_wrong_file_is_refused_with_what_to_change(text: str, expected: str) -> None:
     assert any(expected in error for error in errors(text)), errors(text)
+
+
+@pytest.mark.parametrize("number", ["010", "-010", "1:30", "1_000", "0b11", "1:30.5", "00"])
+def test_a_number_that_yaml_reads_otherwise_than_it_looks_is_refused(number: str) -> None:
+    (error,) = errors(rules_text(f"{{threshold: {{above: {number}}}}}"))
+    assert error.startswith("r.yaml:8: rules[0].detect.threshold.above: ")
+    assert error.endswith(f"found {number}, expected a decimal number, such as 8 or 90.5")
+
+
+def test_such_a_number_in_the_place_of_something_else_is_told_as_it_was_written() -> None:
+    text = rules_text("{silence: {after: 1:30}}", select="{}", more="version: 010")
+    assert errors(text) == [
+        f"r.yaml:8: rules[0].detect.silence.after: found 1:30, expected {EXPECTED}",
+        "r.yaml:9: rules[0].version: found 010, expected a decimal number, such as 8 or 90.5",
+    ]
+
+
+@pytest.mark.parametrize("number", ["10", "0", "0.5", "-1.5", "+8", "1.0e+3", "0x1F", ".5", "10.0"])
+def test_numbers_as_people_write_them_are_read(number: str) -> None:
+    rule = parse_rules(rules_text(f"{{threshold: {{above: {number}}}}}")).rules[0]
+    assert rule.params["above"] == (31 if number == "0x1F" else float(number))
+
+
+@pytest.mark.parametrize("pattern", ["[", "[!]", "a.b", "[z-a]", "press 7", "[.]", "a[b", "a/*", "ä*"])
+def test_a_pattern_that_no_asset_id_can_match_is_refused(pattern: str) -> None:
+    text = rules_text("{silence: {after: 5s}}", select=f"{{assets: ['*', '{pattern}']}}")
+    (error,) = errors(text)
+    assert error.startswith(f"r.yaml:7: rules[0].select.assets[1]: found {pattern!r}, expected a pattern of ")
+
+
+@pytest.mark.parametrize("pattern", ["**", "?", "press-[0-9]", "[!a]*", "[]a]", "[!]a]", "_-", "[a-c]?"])
+def test_a_pattern_that_some_asset_id_matches_is_taken(pattern: str) -> None:
+    text = rules_text("{silence: {after: 5s}}", select=f"{{assets: ['{pattern}']}}")
+    assert parse_rules(text).rules[0].assets == (pattern,)
 
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:

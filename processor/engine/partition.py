@@ -15,7 +15,7 @@ stands elsewhere (codec, order, bank, casebook, snapshot).
 
 from array import array
 from collections.abc import Sequence
-from typing import Self
+from typing import NamedTuple, Self
 
 import msgspec
 import numpy as np
@@ -54,6 +54,16 @@ from processor.run import Run, write_headers
 _LONGEST_ID = 64
 _NO_RUNS = np.empty(0, order.RUN)
 _LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
+
+
+class _Whole(NamedTuple):
+    """How far a run is judged for good: records, and what of the dead letters and counts is theirs."""
+
+    records: int
+    dead: int
+    unjudged: int
+    untold: int
+    tally: Array
 
 
 class Engine:
@@ -108,6 +118,8 @@ class Engine:
         self._unknown = self._crowded = 0
         self._tally = np.zeros(order.COUNTS, np.int64)
         self._transitions = 0
+        self._whole = _Whole(0, 0, 0, 0, self._tally)
+        self._before = 0, 0
 
     def advance(self, records: Sequence[Record]) -> Outcome:
         """Judge a run of records in the order of their offsets; never raises on any input."""
@@ -115,7 +127,8 @@ class Engine:
         self._unjudged = self._untold = 0
         self._tally[:] = 0
         self._transitions = 0
-        before = self._evaluations, self._codec.passed_over
+        self._keep(0)
+        self._before = self._evaluations, self._codec.passed_over
         # What a fault left of the run before is judged again by who met it.
         self._begin()
         run = records if isinstance(records, Run) else Run.of(records)
@@ -128,14 +141,27 @@ class Engine:
                 self._append(rows[at:n], values[done:upto])
                 done = upto
             at = n + 1
-            self._read(run[n], int(rows["asset"][n]))
+            self._read(run[n], int(rows["asset"][n]), n)
         if at < len(run):
             self._append(rows[at:], values[done : int(taken[-1])])
         self._flush()
-        return self._sum_up(*before)
+        return self._sum_up()
 
-    def _sum_up(self, evaluations: int, passed_over: int) -> Outcome:
-        """What the run led to; the arguments say how many there had been before it."""
+    def salvage(self) -> tuple[int, Outcome]:
+        """After a fault in `advance`: how many of its records are judged for good, and what came of the run.
+
+        Those are the records before its last heartbeat. Events are all that were made: the memory that would
+        make them again has moved on.
+        """
+        whole = self._whole
+        del self._dead[whole.dead :]
+        self._unjudged, self._untold = whole.unjudged, whole.untold
+        self._tally[:] = whole.tally
+        return whole.records, self._sum_up()
+
+    def _sum_up(self) -> Outcome:
+        """What the run led to."""
+        evaluations, passed_over = self._before
         tally = self._tally.tolist()
         counts = Counts(
             received=tally[order.RECEIVED] + self._unjudged + self._untold,
@@ -181,12 +207,18 @@ class Engine:
             self._parts.append((rows, np.frombuffer(array("d", self._values))))
             self._records, self._values = [], []
 
-    def _read(self, record: Record, at: int) -> None:
-        """A record that is not of the usual kind; `at`: its asset, -1 when the run began without it."""
+    def _read(self, record: Record, at: int, place: int) -> None:
+        """A record that is not of the usual kind.
+
+        Args:
+            record: itself.
+            at: its asset, -1 when the run began without it.
+            place: in the run.
+        """
         key = record.key
         try:
             if key is None:
-                self._pulse(record)
+                self._pulse(record, place)
                 return
             if at < 0:
                 at = self.index.keys.recall(key)
@@ -392,8 +424,12 @@ class Engine:
             for name in names
         )
 
-    def _pulse(self, record: Record) -> None:
-        """A record without a key is a heartbeat, or nothing we know."""
+    def _keep(self, records: int) -> None:
+        """So many records of the run are judged for good."""
+        self._whole = _Whole(records, len(self._dead), self._unjudged, self._untold, self._tally.copy())
+
+    def _pulse(self, record: Record, place: int) -> None:
+        """A record without a key is a heartbeat, or nothing we know; `place`: in the run."""
         if not any(name == HEARTBEAT for name, _ in record.headers):
             raise DeadLetter(DeadReason.KEY_MISSING, "neither a key nor a heartbeat")
         try:
@@ -401,6 +437,7 @@ class Engine:
         except msgspec.MsgspecError:
             raise DeadLetter(DeadReason.MALFORMED, "not a heartbeat") from None
         self._flush()
+        self._keep(place)
         if not self.clock.beat(beat.ts, beat.bridge):
             self._cut()
             return
@@ -410,8 +447,9 @@ class Engine:
             index = self.index
             columns = (index.assets, index.series, self._pool, self._free, out, self._tally)
             before = int(self._tally[order.HELD])
-            self._judge(out[: self._passes.expire(self._lateness, now, *columns)])
+            count = self._passes.expire(self._lateness, now, *columns)
             self._held += int(self._tally[order.HELD]) - before
+            self._judge(out[:count])
         self._settle(now)
         nothing = np.empty(0, order.JUDGED)
         gap, count, era = self.clock.gap, self.index.series_count, self.schedule.era(self.clock.at)
@@ -437,8 +475,9 @@ class Engine:
         before = int(self._tally[order.HELD])
         patience = (self._lateness, self.limits.held, self._furthest)
         columns = (index.assets, index.series, self._pool, self._free, out, self._tally)
-        self._judge(out[: self._passes.admit(records, runs, values, *patience, *columns)])
+        count = self._passes.admit(records, runs, values, *patience, *columns)
         self._held += int(self._tally[order.HELD]) - before
+        self._judge(out[:count])
         self._settle()
 
     def _make_room(self, size: int) -> None:

@@ -134,6 +134,7 @@ class WorkerMetrics:
     sequence_filled: Counter = field(init=False)
     sequence_restarts: Counter = field(init=False)
     gaps: Counter = field(init=False)
+    cuts: Counter = field(init=False)
     lost_records: Counter = field(init=False)
     engine_failures: Counter = field(init=False)
     rules_read: Counter = field(init=False)
@@ -229,6 +230,11 @@ class WorkerMetrics:
         self.gaps = Counter(
             "processor_worker_gaps",
             "Times that fetched records skipped ahead and were fetched again.",
+            registry=r,
+        )
+        self.cuts = Counter(
+            "processor_worker_log_cuts",
+            "Times that the telemetry topic was found to end before what had been judged of it.",
             registry=r,
         )
         self.lost_records = Counter(

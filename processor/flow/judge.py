@@ -123,7 +123,8 @@ class Judge:
             state = self._partitions.get(partition)
             if state is None:
                 return  # given up in the meantime: whoever has it now reads these again
-            verdict, new = state.admit(run)
+            end = self._consumer().lag_end(partition)
+            verdict, new = state.admit(run, end)
             if verdict is Verdict.REWIND:
                 self._metrics.gaps.inc()
                 _LOG.warning(
@@ -138,6 +139,17 @@ class Judge:
                 return
             if verdict is Verdict.LOST:
                 await self._report_lost(partition, state.position, new[0].offset)
+            if verdict is Verdict.CUT:
+                self._metrics.cuts.inc()
+                _LOG.error(
+                    "%s[%d] ends at %d now, and was judged up to %d: it was made anew or has lost its end; "
+                    "judging all that it holds from %d",
+                    self._settings.topics.telemetry,
+                    partition,
+                    end,
+                    state.position,
+                    new[0].offset,
+                )
             started = time.perf_counter()
             met = len(state.engine.index.keys)
             outcome = advance(state.engine, new, self._metrics.engine_failures.inc)

@@ -2,7 +2,8 @@
 
 Offsets of the telemetry topic have no holes (it is neither compacted nor written in transactions), so a run
 that starts behind the position repeats, and one that starts ahead of it has skipped: records were dropped on
-their way through Faust's queues, or deleted by Kafka's retention. Fetching again tells the two apart.
+their way through Faust's queues, or deleted by Kafka's retention. Fetching again tells the two apart. Where
+the topic itself ends before the position, it was made anew or lost its end: what it holds may be unjudged.
 """
 
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ class Verdict(Enum):
     REWIND = auto()
     #: The span between `Partition.position` and the run's first record is gone: report it, then judge.
     LOST = auto()
+    #: The topic ends before `Partition.position`: report it, then judge what it holds.
+    CUT = auto()
 
 
 @dataclass(slots=True)
@@ -53,11 +56,14 @@ class Partition:
     encoder: Encoder = field(default_factory=Encoder)
     _skipped_to: int | None = field(default=None)
 
-    def admit(self, run: Run) -> tuple[Verdict, Run | None]:
-        """What of a run to judge."""
+    def admit(self, run: Run, end: int | None = None) -> tuple[Verdict, Run | None]:
+        """What of a run to judge; `end`: the next offset to be written, None when nobody knows."""
         first, last = run[0].offset, run[-1].offset
         position = self.position
         if last < position:
+            if end is not None and last < end < position:
+                self._skipped_to = None
+                return Verdict.CUT, run
             return Verdict.DROP, None
         if first <= position:
             self._skipped_to = None

@@ -42,6 +42,22 @@ def test_a_run_that_skips_is_fetched_again_and_what_was_queued_behind_it_dropped
     assert admit(partition, run(100, 149)) == (Verdict.JUDGE, [100, 149])
 
 
+def test_what_a_topic_that_was_made_anew_holds_is_judged_once_and_in_order(partition: Partition) -> None:
+    partition.admit(run(120, 129))
+    for first in (0, 10):
+        new = run(first, first + 9)
+        assert partition.admit(new, 40)[0] is (Verdict.JUDGE if first else Verdict.CUT)
+        partition.advance(new, 1.0)
+    assert partition.position == 20
+    assert admit(partition, run(0, 19)) == (Verdict.DROP, [])
+    assert admit(partition, run(10, 29)) == (Verdict.JUDGE, [20, 29])
+
+
+@pytest.mark.parametrize("end", [None, 90, 100, 110])
+def test_what_repeats_is_no_sign_of_a_topic_that_lost_its_end(partition: Partition, end: int | None) -> None:
+    assert partition.admit(run(85, 95), end)[0] is Verdict.DROP
+
+
 def test_a_hole_that_is_still_there_after_fetching_again_is_lost(partition: Partition) -> None:
     partition.admit(run(120, 129))
     assert admit(partition, run(120, 139)) == (Verdict.LOST, [120, 139])

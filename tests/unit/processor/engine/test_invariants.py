@@ -120,6 +120,23 @@ def test_a_crash_between_runs_changes_nothing(records: list[Written], cuts: list
     assert run(records, cuts, crash=True) == run(records, cuts)
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32), cuts=cutting, lateness=st.sampled_from([0, 1, LATENESS]), crash=st.booleans()
+)
+def test_of_what_has_no_time_of_its_own_nothing_is_set_aside(
+    seed: int, cuts: list[int], lateness: int, *, crash: bool
+) -> None:
+    chance = random.Random(seed)
+    records = []
+    for second in range(20):
+        records += [without_time(chance, chance.choice("xy"), second) for _ in range(chance.randrange(9))]
+        records.append(beat(START + second * 1000))
+    records = [each for each in records if ("replay", b"dead/0/1") not in each.headers]
+    _, counts, _ = run(records, cuts, lateness=lateness, crash=crash)
+    assert counts.received == counts.judged + counts.held
+
+
 @settings(max_examples=40, deadline=None)
 @given(records=streams(), cut=st.integers(0, 200))
 def test_a_rule_that_joins_changes_nothing_for_those_that_stay(records: list[Written], cut: int) -> None:

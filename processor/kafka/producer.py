@@ -2,6 +2,9 @@
 
 Idempotent, acks=all, murmur2 like every other client of these topics, and no delivery timeout: while Kafka is
 away records wait, and who feeds this producer is held back by what it has not been told is done.
+librdkafka tries again by itself what a network can mend, in order. What it gives back (a right is missing,
+its queue is full) waits here in the order of posting, everything later behind it, and the oldest goes alone
+first: records of one key keep their order.
 librdkafka reports from `poll`: a loop timer of 4 ms calls it only while something is in flight. (A callback
 into the loop per record, or a future per record, costs two to five times as much CPU.)
 """
@@ -14,7 +17,7 @@ from typing import Any, NamedTuple, cast
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from processor.errors import StreamError
-from processor.kafka.client import LOGGER, client_config
+from processor.kafka.client import LARGE_RECORD, LOGGER, client_config
 from processor.settings import KafkaSettings
 
 _POLL = 0.004
@@ -26,10 +29,12 @@ _REFUSED = frozenset(
         KafkaError.MSG_SIZE_TOO_LARGE,
         KafkaError.INVALID_MSG,
         KafkaError.INVALID_MSG_SIZE,
-        KafkaError.INVALID_RECORD,
         KafkaError._INVALID_ARG,  # noqa: SLF001 - librdkafka's local error codes are published under these names
     }
 )
+
+#: Kafka finds the record invalid: mostly its time, which is our clock's and may be ahead of Kafka's own.
+_INVALID = frozenset({KafkaError.INVALID_RECORD, KafkaError.INVALID_TIMESTAMP})
 
 #: The account may not write there, until somebody grants it.
 _FORBIDDEN = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED})
@@ -48,6 +53,14 @@ class Outgoing(NamedTuple):
     partition: int = -1
 
 
+class _Posted(NamedTuple):
+    """A record on its way; `number` is its place in the order of posting."""
+
+    number: int
+    record: Outgoing
+    done: Callable[[], None]
+
+
 class SafeProducer:
     """Posts records from an event loop.
 
@@ -56,7 +69,7 @@ class SafeProducer:
         linger: seconds a record waits for others to share its batch.
         compression: of batches, by librdkafka's name.
         bury: makes the dead letter of a record that Kafka refuses for good; None: it has none, being one
-            itself, and the refusal is fatal.
+            itself, and the refusal is fatal. The record's timestamp is 0 when Kafka calls the record invalid.
         patient: wait for a right to write that is missing; False: it is fatal, for a command that is to end.
         after_poll: called after each round of delivery reports.
     """
@@ -80,7 +93,7 @@ class SafeProducer:
                 "compression.type": compression,
                 "linger.ms": linger * 1000,
                 "message.timeout.ms": 0,
-                "message.max.bytes": 16_777_216,
+                "message.max.bytes": LARGE_RECORD,
                 "queue.buffering.max.messages": 1_000_000,
                 "error_cb": self._on_error,
             }
@@ -90,27 +103,24 @@ class SafeProducer:
         self._after_poll = after_poll
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
-        self._waiting = 0  # records between two tries
+        self._number = 0
+        self._waiting: list[_Posted] = []
+        self._open = True  # records go straight to librdkafka
+        self._given_back = False  # it gave some back, and what it still holds may follow
+        self._retry: asyncio.TimerHandle | None = None
         #: Set when this producer can do no more: the process must end, and what is not done will come again.
         self.failed: asyncio.Future[None] = self._loop.create_future()
 
     def __len__(self) -> int:
-        return len(self._producer) + self._waiting
+        return len(self._producer) + len(self._waiting)
 
     def post(self, record: Outgoing, done: Callable[[], None]) -> None:
         """Write a record; `done` is called in the loop when Kafka, or its dead letters, has it."""
-        topic, value, key, headers, timestamp, partition = record
-        report = partial(self._report, record, done)
-        try:
-            self._producer.produce(
-                topic, value, key, partition, report, timestamp=timestamp, headers=cast("Any", headers)
-            )
-        except BufferError:
-            self._later(record, done)
-        except KafkaException as error:
-            self._settle(record, done, error.args[0])
-        if self._timer is None:
-            self._timer = self._loop.call_later(_POLL, self._poll)
+        number = self._number = self._number + 1
+        if self._open:
+            self._write(partial(self._report, number, record, done))
+        else:
+            self._waiting.append(_Posted(number, record, done))
 
     async def send(self, records: Sequence[Outgoing]) -> None:
         """Write records and return when Kafka has every one.
@@ -157,6 +167,9 @@ class SafeProducer:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
         if not self.failed.done():
             self.failed.cancel()
         self._producer.purge()
@@ -166,40 +179,118 @@ class SafeProducer:
         self._after_poll()
         self._timer = self._loop.call_later(_POLL, self._poll) if len(self._producer) else None
 
-    def _report(self, record: Outgoing, done: Callable[[], None], error: Any, _message: object) -> None:  # noqa: ANN401 - confluent_kafka ships no types
+    def _write(self, report: "partial[None]") -> None:
+        """Hand a record to librdkafka; `report`, whose arguments are a `_Posted`, hears its fate."""
+        topic, value, key, headers, timestamp, partition = report.args[1]
+        try:
+            self._producer.produce(
+                topic, value, key, partition, report, timestamp=timestamp, headers=cast("Any", headers)
+            )
+        except BufferError:
+            self._hold(_Posted(*report.args))
+        except KafkaException as error:
+            report(error.args[0], None)
+        if self._timer is None:
+            self._timer = self._loop.call_later(_POLL, self._poll)
+
+    def _report(
+        self,
+        number: int,
+        record: Outgoing,
+        done: Callable[[], None],
+        error: Any,  # noqa: ANN401 - confluent_kafka ships no types
+        _message: object,
+    ) -> None:
         if error is None:
             done()
         else:
-            self._settle(record, done, error)
+            self._settle(_Posted(number, record, done), error)
 
-    def _settle(self, record: Outgoing, done: Callable[[], None], error: Any) -> None:  # noqa: ANN401 - as above
-        if error.fatal() or error.code() == KafkaError._FATAL:  # noqa: SLF001 - as above
+    def _settle(self, posted: _Posted, error: Any) -> None:  # noqa: ANN401 - as above
+        record, code = posted.record, error.code()
+        if error.fatal() or code == KafkaError._FATAL:  # noqa: SLF001 - as above
             self._fail(f"the producer cannot go on ({error.str()}): restart; nothing unacknowledged is lost")
-        elif error.code() in _REFUSED:
+        elif code in _INVALID:
+            self._settle_invalid(posted, error)
+        elif code in _REFUSED:
             letter = self._bury(record, error.str())
             if letter is None:
                 self._fail(
-                    f"{record.topic} refuses even a dead letter ({error.str()}): raise its max.message.bytes"
+                    f"{record.topic} refuses even a dead letter of {len(record.value or b'')} bytes "
+                    f"({error.str()}): raise its max.message.bytes; this producer writes {LARGE_RECORD} "
+                    "at most"
                 )
             else:
-                self.post(letter, done)
-        elif error.code() in _FORBIDDEN and not self._patient:
+                self.post(letter, posted.done)
+        elif code in _FORBIDDEN and not self._patient:
             self._fail(
                 f"{record.topic} does not take records ({error.str()}): let the account write it, then run "
                 "it again; nothing is lost"
             )
         else:
-            LOGGER.warning("%s: %s; trying again", record.topic, error.str())
-            self._later(record, done)
+            self._take_back(posted, f"{error.str()}; trying again")
 
-    def _later(self, record: Outgoing, done: Callable[[], None]) -> None:
-        self._waiting += 1
-        self._loop.call_later(_RETRY, self._again, record, done)
+    def _settle_invalid(self, posted: _Posted, error: Any) -> None:  # noqa: ANN401 - as above
+        """Try once more under the time it is by then; still invalid, it is a dead letter, which waits."""
+        record = posted.record
+        letter = None if record.timestamp else self._bury(record, error.str())
+        if letter is not None:
+            self.post(letter._replace(timestamp=0), posted.done)
+            return
+        why = f"{error.str()}: is this host's clock ahead? set it; trying again"
+        self._take_back(posted._replace(record=record._replace(timestamp=0)), why)
 
-    def _again(self, record: Outgoing, done: Callable[[], None]) -> None:
-        self._waiting -= 1
-        if not self.failed.done():
-            self.post(record, done)
+    def _take_back(self, posted: _Posted, why: str) -> None:
+        """Let what librdkafka gave back wait, and with it what librdkafka has not sent yet."""
+        if self._open:
+            LOGGER.warning("%s: %s", posted.record.topic, why)
+            self._producer.purge(in_queue=True, in_flight=False, blocking=False)
+        self._given_back = True
+        self._hold(posted)
+
+    def _hold(self, posted: _Posted) -> None:
+        """Let it wait, and everything that is posted later behind it."""
+        self._waiting.append(posted)
+        self._open = False
+        if self._retry is None:
+            self._retry = self._loop.call_later(_RETRY, self._again)
+
+    def _again(self) -> None:
+        """Write the oldest of those that wait, alone; all of them once it is through."""
+        self._retry = None
+        if self.failed.done() or not self._waiting:
+            self._open = True
+        elif self._given_back and len(self._producer):
+            # Something older may come back yet.
+            self._producer.purge(in_queue=True, in_flight=False, blocking=False)
+            self._retry = self._loop.call_later(_RETRY, self._again)
+        else:
+            self._given_back = False
+            self._waiting.sort()
+            self._write(partial(self._report_first, *self._waiting.pop(0)))
+
+    def _report_first(
+        self,
+        number: int,
+        record: Outgoing,
+        done: Callable[[], None],
+        error: Any,  # noqa: ANN401 - as above
+        message: object,
+    ) -> None:
+        if error is not None:
+            LOGGER.warning("%s: %s; still trying", record.topic, error.str())
+        self._report(number, record, done, error, message)
+        if self._retry is None:
+            self._release()
+
+    def _release(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        self._open = True
+        for place, posted in enumerate(waiting):
+            self._write(partial(self._report, *posted))
+            if not self._open:
+                self._waiting += waiting[place + 1 :]
+                break
 
     def _on_error(self, error: Any) -> None:  # noqa: ANN401 - as above
         if error.fatal():

@@ -54,7 +54,8 @@ ADVICE: Mapping[DeadReason, Advice] = {
         "Correct `ts`; seconds are not milliseconds.",
     ),
     DeadReason.CLOCK_AHEAD: Advice(
-        "`ts` is further ahead of the receipt than `engine.clock_ahead`.",
+        "`ts` is further ahead of the receipt than `engine.clock_ahead`; from the bridge: "
+        "Kafka calls the record invalid, at first under a time ahead of Kafka's own.",
         "Set the device's clock, or have it send no `ts` until it is set.",
     ),
     DeadReason.IDENTITY_MISMATCH: Advice(

@@ -108,6 +108,12 @@ class SafeProducer:
         self._open = True  # records go straight to librdkafka
         self._given_back = False  # it gave some back, and what it still holds may follow
         self._retry: asyncio.TimerHandle | None = None
+        #: Records that Kafka calls invalid, with their letters, by number.
+        self._invalid: dict[int, tuple[Outgoing, Outgoing]] = {}
+        self._alone = False  # one record is out, and nothing else until its fate is known
+        self._alone_until = (
+            0  # up to this number each goes alone: of a batch nobody says which one is invalid
+        )
         #: Set when this producer can do no more: the process must end, and what is not done will come again.
         self.failed: asyncio.Future[None] = self._loop.create_future()
 
@@ -187,6 +193,7 @@ class SafeProducer:
                 topic, value, key, partition, report, timestamp=timestamp, headers=cast("Any", headers)
             )
         except BufferError:
+            self._alone = False
             self._hold(_Posted(*report.args))
         except KafkaException as error:
             report(error.args[0], None)
@@ -211,7 +218,8 @@ class SafeProducer:
         if error.fatal() or code == KafkaError._FATAL:  # noqa: SLF001 - as above
             self._fail(f"the producer cannot go on ({error.str()}): restart; nothing unacknowledged is lost")
         elif code in _INVALID:
-            self._settle_invalid(posted, error)
+            self._alone_until = self._number
+            self._take_back(posted, f"{error.str()}; trying again one by one")
         elif code in _REFUSED:
             letter = self._bury(record, error.str())
             if letter is None:
@@ -231,14 +239,38 @@ class SafeProducer:
             self._take_back(posted, f"{error.str()}; trying again")
 
     def _settle_invalid(self, posted: _Posted, error: Any) -> None:  # noqa: ANN401 - as above
-        """Try once more under the time it is by then; still invalid, it is a dead letter, which waits."""
-        record = posted.record
-        letter = None if record.timestamp else self._bury(record, error.str())
-        if letter is not None:
-            self.post(letter._replace(timestamp=0), posted.done)
+        """It went alone: try it under the time of now; still invalid, try its dead letter."""
+        number, record, done = posted
+        if record.timestamp:
+            self._write_alone(_Posted(number, record._replace(timestamp=0), done))
             return
-        why = f"{error.str()}: is this host's clock ahead? set it; trying again"
-        self._take_back(posted._replace(record=record._replace(timestamp=0)), why)
+        if number not in self._invalid:
+            letter = self._bury(record, error.str())
+            if letter is None:
+                self._take_back(posted, f"{error.str()}: is this host's clock ahead? set it; trying again")
+                return
+            self._invalid[number] = (record, letter._replace(timestamp=0))
+        self._alone = True
+        self._write(partial(self._report_letter, number, self._invalid[number][1], done))
+
+    def _report_letter(
+        self,
+        number: int,
+        letter: Outgoing,
+        done: Callable[[], None],
+        error: Any,  # noqa: ANN401 - as above
+        message: object,
+    ) -> None:
+        self._alone = False
+        record, _ = self._invalid[number]
+        if error is not None and error.code() in _INVALID:
+            # It is the time, then: the record waits for the clock.
+            why = f"{error.str()}, and of its dead letter: is this host's clock ahead? set it; trying again"
+            LOGGER.warning("%s: %s", record.topic, why)
+            self._take_back(_Posted(number, record, done), why)
+        else:
+            self._report(number, letter, done, error, message)
+        self._release()
 
     def _take_back(self, posted: _Posted, why: str) -> None:
         """Let what librdkafka gave back wait, and with it what librdkafka has not sent yet."""
@@ -260,30 +292,45 @@ class SafeProducer:
         self._retry = None
         if self.failed.done() or not self._waiting:
             self._open = True
-        elif self._given_back and len(self._producer):
+        elif self._alone or (self._given_back and len(self._producer)):
             # Something older may come back yet.
             self._producer.purge(in_queue=True, in_flight=False, blocking=False)
             self._retry = self._loop.call_later(_RETRY, self._again)
         else:
             self._given_back = False
             self._waiting.sort()
-            self._write(partial(self._report_first, *self._waiting.pop(0)))
+            self._write_alone(self._waiting.pop(0))
 
-    def _report_first(
+    def _write_alone(self, posted: _Posted) -> None:
+        self._alone = True
+        self._write(partial(self._report_alone, *posted))
+
+    def _report_alone(
         self,
         number: int,
         record: Outgoing,
         done: Callable[[], None],
         error: Any,  # noqa: ANN401 - as above
-        message: object,
+        _message: object,
     ) -> None:
-        if error is not None:
+        self._alone = False
+        if error is None:
+            done()
+        elif error.code() in _INVALID:
+            self._settle_invalid(_Posted(number, record, done), error)
+        else:
             LOGGER.warning("%s: %s; still trying", record.topic, error.str())
-        self._report(number, record, done, error, message)
-        if self._retry is None:
-            self._release()
+            self._settle(_Posted(number, record, done), error)
+        self._release()
 
     def _release(self) -> None:
+        """Write all that waits, unless something was given back again."""
+        if self._retry is not None or self._alone:
+            return
+        if self._waiting and self._waiting[0].number <= self._alone_until:
+            self._write_alone(self._waiting.pop(0))
+            return
+        self._invalid.clear()
         waiting, self._waiting = self._waiting, []
         self._open = True
         for place, posted in enumerate(waiting):

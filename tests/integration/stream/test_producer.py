@@ -12,6 +12,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # its types fo
     AclOperation,
     AclPermissionType,
     AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
     ConfigResource,
     NewTopic,
     ResourcePatternType,
@@ -63,8 +65,12 @@ class Clerk:
             future.result()
 
     def configure(self, **config: str) -> None:
-        resource = ConfigResource(ConfigResource.Type.TOPIC, self.topic, set_config=config)
-        for future in self._admin.alter_configs([resource]).values():
+        entries = [
+            ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+            for name, value in config.items()
+        ]
+        resource = ConfigResource(ConfigResource.Type.TOPIC, self.topic, incremental_configs=entries)
+        for future in self._admin.incremental_alter_configs([resource]).values():
             future.result()
 
 
@@ -149,7 +155,6 @@ def test_what_kafka_calls_invalid_for_its_time_is_written_under_a_later_one(
     async def story() -> None:
         with writing(clerk) as producer:
             for number in range(50):
-                # Two hours ahead: Kafka takes one, unless it is told otherwise.
                 ahead = 4_102_444_800_000 if number < 20 else 0
                 producer.post(Outgoing(clerk.topic, str(number).encode(), b"key", None, ahead), lambda: None)
             assert await producer.flush(20)
@@ -157,3 +162,53 @@ def test_what_kafka_calls_invalid_for_its_time_is_written_under_a_later_one(
     asyncio.run(story())
     found = [int(record.value or b"") for record in read_all(apache_node, clerk.topic)]
     assert found == list(range(50))
+
+
+#: No clock is as exact as that: every record of now is invalid to Kafka.
+_INVALID = {"message.timestamp.before.max.ms": "0"}
+_VALID = {"message.timestamp.before.max.ms": "9223372036854775807"}
+
+
+def test_while_kafka_takes_no_letter_either_it_is_the_clock_and_records_wait_in_order(
+    apache_node: ApacheKafka, tmp_path: Path
+) -> None:
+    clerk = Clerk(apache_node, f"{tmp_path.name[:60]}.written", **_INVALID)
+    dead = Clerk(apache_node, f"{tmp_path.name[:60]}.dead", **_INVALID)
+
+    async def story() -> None:
+        with writing(clerk, lambda record, _why: record._replace(topic=dead.topic)) as producer:
+            for number in range(200):
+                producer.post(Outgoing(clerk.topic, str(number).encode(), b"key", None, 1), lambda: None)
+                await asyncio.sleep(0.03)
+            assert not producer.failed.done()
+            assert len(producer) == 200
+            await asyncio.to_thread(clerk.configure, **_VALID)
+            await asyncio.to_thread(dead.configure, **_VALID)
+            assert await producer.flush(20)
+
+    asyncio.run(story())
+    found = [int(record.value or b"") for record in read_all(apache_node, clerk.topic)]
+    # The one whose letter was tried when the clock was set may be that letter.
+    assert found in (list(range(200)), list(range(1, 200)))
+    assert len(found) + len(read_all(apache_node, dead.topic)) == 200
+
+
+def test_a_record_that_is_invalid_while_its_letter_is_not_becomes_one(
+    apache_node: ApacheKafka, tmp_path: Path
+) -> None:
+    clerk = Clerk(apache_node, f"{tmp_path.name[:60]}.written", **{"cleanup.policy": "compact"})
+    dead = Clerk(apache_node, f"{tmp_path.name[:60]}.dead")
+
+    async def story() -> None:
+        with writing(clerk, lambda record, _why: record._replace(topic=dead.topic)) as producer:
+            for number in range(100):
+                # A compacted topic takes nothing without a key.
+                key = None if number % 10 == 0 else str(number).encode()
+                producer.post(Outgoing(clerk.topic, str(number).encode(), key), lambda: None)
+                await asyncio.sleep(0.002)
+            assert await producer.flush(60)
+
+    asyncio.run(story())
+    found = [int(record.value or b"") for record in read_all(apache_node, clerk.topic)]
+    assert found == [number for number in range(100) if number % 10]
+    assert sorted(int(r.value or b"") for r in read_all(apache_node, dead.topic)) == list(range(0, 100, 10))

@@ -15,6 +15,8 @@ CONTENT_TYPE = "ct"
 RECEIVED = "received"
 #: Header of a record written back from the dead letters: ``<topic>/<partition>/<offset>`` of its letter.
 REPLAY = "replay"
+#: Header of a dead letter that holds the beginning of a payload only: bytes of the whole, in decimals.
+CUT = "cut"
 #: Header that marks a heartbeat of the bridge: no key, value ``{"ts": ms, "bridge": id}``.
 HEARTBEAT = "hb"
 

@@ -4,6 +4,7 @@ Memory is bounded by the source: it delivers no more than its receive maximum ah
 """
 
 import asyncio
+import hashlib
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from processor.errors import DeadReason
 from processor.kafka.producer import Outgoing, SafeProducer
 from processor.kafka.watch import watch_partitions
 from processor.metrics import BridgeMetrics
+from processor.model import CUT
 from processor.settings import ProcessorSettings
 
 _LOG = logging.getLogger(__name__)
@@ -24,6 +26,8 @@ _HEARTBEAT = 1.0
 #: After the last acknowledgement is written, the broker needs a moment to read it before the DISCONNECT.
 _LINGER = 0.05
 _ORIGIN_LIMIT = 8192
+#: Bytes kept of a payload that not even a dead letter can hold.
+_BEGINNING = 65_536
 #: Makes a named tuple at half the cost of calling its class.
 _new = tuple.__new__
 
@@ -185,9 +189,12 @@ class Bridge:
             await asyncio.sleep(_HEARTBEAT if sent else _HEARTBEAT / 10)
 
     def _on_heartbeat(self, payload: bytes, now: int, done: Callable[[], None], *, retained: bool) -> None:
-        """A heartbeat that came through the broker goes to every partition: the whole road is open."""
-        value = self._pulse.receive(payload)
-        if value is None:
+        """A heartbeat that came through the broker goes to every partition: the whole road is open.
+
+        Another bridge's is left to it: written here, it would prove a road that it has not come.
+        """
+        beat = self._pulse.receive(payload, now)
+        if beat is None:
             self._producer.post(
                 self._dead_letter(
                     self._settings.mqtt.heartbeat_topic, payload, None, DeadReason.MALFORMED, now
@@ -195,9 +202,10 @@ class Bridge:
                 done,
             )
             return
-        if retained:
-            done()  # it has been carried when it was new
+        if retained or not self._pulse.carries(beat):
+            done()  # a retained one has been carried when it was new
             return
+        value = beat.record()
         self._last_heartbeat = self._clock.monotonic()
         self._metrics.heartbeats.inc()
         left = self._partitions
@@ -226,14 +234,28 @@ class Bridge:
         return Outgoing(self._settings.topics.dead, payload, key, headers, now)
 
     def _bury(self, record: Outgoing, why: str) -> Outgoing | None:
-        """The dead letter of a record that Kafka refuses."""
+        """The dead letter of a record that Kafka refuses, or the beginning of a letter that it refuses."""
         if record.topic == self._settings.topics.dead:
-            return None
-        self._metrics.dead.labels(DeadReason.OVERSIZE.value).inc()
+            return _cut(record, why)
+        # Without a time of its own it was refused for its time.
+        reason = DeadReason.OVERSIZE if record.timestamp else DeadReason.CLOCK_AHEAD
+        self._metrics.dead.labels(reason.value).inc()
         headers = [
-            ("reason", DeadReason.OVERSIZE.value.encode()),
+            ("reason", reason.value.encode()),
             ("detail", why.encode()),
             ("origin", f"kafka:{record.topic}".encode()),
             *(record.headers or []),
         ]
         return Outgoing(self._settings.topics.dead, record.value, record.key, headers, record.timestamp)
+
+
+def _cut(letter: Outgoing, why: str) -> Outgoing | None:
+    """A letter with the first bytes of its payload, its size and its digest; None when it is as short."""
+    value = letter.value or b""
+    if len(value) <= _BEGINNING:
+        return None
+    digest = hashlib.sha256(value).hexdigest()
+    detail = f"{why}: the first {_BEGINNING} of {len(value)} bytes, SHA-256 {digest}"
+    headers = [(name, text) for name, text in letter.headers or [] if name != "detail"]
+    headers += [("detail", detail.encode()), (CUT, str(len(value)).encode())]
+    return letter._replace(value=value[:_BEGINNING], headers=headers)

@@ -3,11 +3,16 @@
 It also tells two bridges on one MQTT session apart: brokers should end the older with DISCONNECT 0x8E, and
 some (Mosquitto 2.0.11) only close its connection, so that both would take the session from each other for
 ever. So heartbeats are retained, and who connects reads the last one: the one that started first gives way.
+Only a heartbeat of about now tells of a bridge that runs: what a dead one left behind may say that it started
+tomorrow, if its host's clock was ahead.
 """
 
 import msgspec
 
 from processor.errors import StreamError
+
+#: Milliseconds: a bridge that runs beats each second; hosts' clocks differ by less.
+_RECENT = 30_000
 
 
 class Heartbeat(msgspec.Struct, frozen=True):
@@ -24,6 +29,10 @@ class Heartbeat(msgspec.Struct, frozen=True):
     bridge: str
     started: int
     process: int
+
+    def record(self) -> bytes:
+        """The value of its control record."""
+        return msgspec.json.encode({"ts": self.ts, "bridge": self.bridge})
 
 
 _DECODER = msgspec.json.Decoder(Heartbeat)
@@ -47,8 +56,8 @@ class Pulse:
         """A heartbeat to publish."""
         return msgspec.json.encode(Heartbeat(now, self._bridge, self._started, self._process))
 
-    def receive(self, payload: bytes) -> bytes | None:
-        """The control record's value of a heartbeat that came back; None when it is none.
+    def receive(self, payload: bytes, now: int) -> Heartbeat | None:
+        """The heartbeat that came back; None when it is none.
 
         Raises:
             StreamError: a bridge that started after this one runs on the same session.
@@ -57,10 +66,14 @@ class Pulse:
             beat = _DECODER.decode(payload)
         except msgspec.MsgspecError:
             return None
-        other = beat.bridge == self._bridge and (beat.started, beat.process) > (self._started, self._process)
-        if other:
+        later = (beat.started, beat.process) > (self._started, self._process)
+        if self.carries(beat) and later and abs(now - beat.ts) <= _RECENT:
             raise StreamError(taken_over(self._bridge))
-        return msgspec.json.encode({"ts": beat.ts, "bridge": beat.bridge})
+        return beat
+
+    def carries(self, beat: Heartbeat) -> bool:
+        """Whether it goes to Kafka from here: another bridge's road is for that one to prove."""
+        return beat.bridge == self._bridge
 
 
 def taken_over(client_id: str) -> str:

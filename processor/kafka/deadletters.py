@@ -17,7 +17,7 @@ from processor.kafka.admin import Admin, describe_absence
 from processor.kafka.client import LARGE_RECORD, client_config, make_reader
 from processor.kafka.offsets import read_span
 from processor.kafka.producer import Outgoing
-from processor.model import CONTENT_TYPE, RECEIVED, REPLAY, TAIL
+from processor.model import CONTENT_TYPE, CUT, RECEIVED, REPLAY, TAIL
 from processor.settings import KafkaSettings, TopicSettings
 
 _TIMEOUT = 15.0
@@ -154,8 +154,8 @@ class DeadLetters:
         for letter in letters:
             record = self._restore(letter)
             origin = letter.header("origin") or b""
-            # A record of Kafka's has one origin, whatever it died of; MQTT's names only the topic.
-            name = origin if origin.startswith(b"kafka:") else letter.place
+            # A record of Kafka's has one origin, whatever it died of; others name only the topic.
+            name = origin if origin.startswith(b"kafka:") and b"/" in origin else letter.place
             if isinstance(record, str):
                 replayed.skipped.append((letter.place, record))
             elif name in met:
@@ -179,11 +179,15 @@ class DeadLetters:
         tail = letter.header(TAIL)
         if letter.value is None:
             return "it has no payload"
+        if letter.header(CUT) is not None:
+            return "it has only the beginning of its payload"
         if letter.key is None:
             return "it has no asset id"
         if tail is None and origin.startswith("mqtt:assets/"):
             tail = "/".join(origin.split("/")[2:]).encode()
-        elif not origin.startswith((f"kafka:{self._topics.telemetry}/", "mqtt:assets/")):
+        elif origin != f"kafka:{self._topics.telemetry}" and not origin.startswith(
+            (f"kafka:{self._topics.telemetry}/", "mqtt:assets/")
+        ):
             return "it was no telemetry"
         if not tail:
             return "its topic is not known"

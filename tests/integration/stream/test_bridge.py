@@ -1,3 +1,4 @@
+import hashlib
 import json
 import signal
 from collections.abc import Callable
@@ -121,6 +122,47 @@ def test_what_is_not_ours_to_route_is_a_dead_letter_with_its_reason_and_origin(r
     assert letters[b"oversize"].value == b"x" * 3000
     assert letters[b"oversize"].key == ASSETS[0].encode()
     assert program.metric("processor_bridge_dead_letters_total") == 2
+
+
+@every_source
+def test_a_message_that_no_letter_can_hold_leaves_its_beginning_size_and_digest_and_stops_nothing(
+    road: Watch,
+) -> None:
+    program = bridge(road)
+    large = b"begins" + b"x" * 17_000_000
+    with device(road.mqtt_port) as sender:
+        sender.publish(f"assets/{ASSETS[0]}/telemetry", large)
+        publish(sender, 0, 100)
+        sender.settle(30)
+    until(lambda: len(telemetry(road)) == 100, 20, "what came after it")
+    (letter,) = read_all(road.kafka, road.topic("dead"))
+    assert letter.value == large[:65_536]
+    assert letter.key == ASSETS[0].encode()
+    assert letter.headers["reason"] == b"oversize"
+    assert letter.headers["cut"] == b"17000006"
+    assert hashlib.sha256(large).hexdigest().encode() in letter.headers["detail"]
+    assert letter.headers["origin"] == f"mqtt:assets/{ASSETS[0]}/telemetry".encode()
+    until(lambda: program.metric("processor_bridge_in_flight") == 0, 10, "it is acknowledged")
+    assert program.end() == 0
+
+
+@every_source
+def test_of_two_bridges_each_writes_its_own_heartbeats_alone(road: Watch) -> None:
+    bridge(road, mqtt__client_id="one", mqtt__filters=["assets/one/telemetry"])
+
+    def beats() -> list[dict[str, object]]:
+        return [json.loads(record.value or b"") for record in read_all(road.kafka, road.topic("telemetry"))]
+
+    two = bridge(road, mqtt__client_id="two", mqtt__filters=["assets/two/telemetry"])
+    until(lambda: [b["bridge"] for b in beats()].count("two") >= 12, 15, "the second one beats")
+    found = [(beat["bridge"], beat["ts"]) for beat in beats()]
+    assert {name for name, _ in found} == {"one", "two"}
+    # Once a partition: what both had written would be there twice.
+    assert max(found.count(each) for each in found) == 4
+    assert two.end() == 0
+    seen = len([b for b in beats() if b["bridge"] == "two"])
+    until(lambda: [b["bridge"] for b in beats()][-1] == "one", 10, "the first one goes on")
+    assert len([b for b in beats() if b["bridge"] == "two"]) == seen
 
 
 @every_source

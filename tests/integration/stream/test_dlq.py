@@ -165,15 +165,21 @@ def test_only_telemetry_goes_back_and_the_same_record_once_a_run(desk: Desk) -> 
     desk.letter(None, origin=desk.origin(6), reason="retention")
     desk.letter(b"{}", origin=f"kafka:{desk.watch.topic('cases')}")
     desk.letter(b"4", origin=desk.origin(7))
+    desk.letter(b"5", origin=f"mqtt:assets/{ASSET}/telemetry", cut="17000000")
+    # What Kafka did not take from the bridge has no offset.
+    desk.letter(b"6", origin=f"kafka:{desk.watch.topic('telemetry')}", t="telemetry/c", reason="clock_ahead")
+    desk.letter(b"6", origin=f"kafka:{desk.watch.topic('telemetry')}", t="telemetry/c", reason="clock_ahead")
     said = desk.dlq("replay", "--all")
-    assert "3 written, 5 skipped, 0 failed" in said
+    assert "5 written, 6 skipped, 0 failed" in said
     for why in (
+        "it has only the beginning of its payload",
         "the same record as a letter before it", "it has no asset id", "it has no payload",
         "it was no telemetry", "its topic is not known",
     ):  # fmt: skip
         assert why in said
     assert sorted((each.value, each.headers["t"]) for each in desk.telemetry()) == [
         (b"1", b"telemetry/a"), (b"2", b"telemetry/b"), (b"2", b"telemetry/b"),
+        (b"6", b"telemetry/c"), (b"6", b"telemetry/c"),
     ]  # fmt: skip
 
 

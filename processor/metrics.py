@@ -51,6 +51,7 @@ class BridgeMetrics:
     received: Counter = field(init=False)
     produced: Counter = field(init=False)
     dead: Counter = field(init=False)
+    dropped: Counter = field(init=False)
     acks: Counter = field(init=False)
     stale_acks: Counter = field(init=False)
     connects: Counter = field(init=False)
@@ -68,6 +69,11 @@ class BridgeMetrics:
         )
         self.dead = Counter(
             "processor_bridge_dead_letters", "Messages sent to the dead letters.", ["reason"], registry=r
+        )
+        self.dropped = Counter(
+            "processor_bridge_dropped",
+            "Messages of QoS 0 dropped because `bridge.qos0_buffer` was full: Kafka did not keep up.",
+            registry=r,
         )
         self.acks = Counter("processor_bridge_acks", "Messages acknowledged to the broker.", registry=r)
         self.stale_acks = Counter(

@@ -16,6 +16,7 @@ from processor.bridge.source import Source
 from processor.clock import SystemClock
 from processor.kafka.admin import Admin
 from processor.metrics import BridgeMetrics, expose
+from processor.ratelimit import RateLimit
 from processor.settings import MqttSettings, ProcessorSettings
 
 _SOURCES: dict[str, Callable[[MqttSettings, BridgeMetrics], Source]] = {
@@ -30,8 +31,11 @@ async def main(settings: ProcessorSettings) -> int:
     Raises:
         StreamError: the broker or Kafka cannot be used as it stands.
     """
+    handler = logging.StreamHandler(sys.stderr)
+    # A refusal that comes again each second, or librdkafka's word on a broker that is away: a few of each.
+    handler.addFilter(RateLimit())
     logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        level=logging.INFO, handlers=[handler], format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     admin = Admin(settings.kafka)
     await asyncio.to_thread(admin.wait)

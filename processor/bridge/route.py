@@ -7,6 +7,8 @@ from processor.kafka.producer import Headers
 from processor.settings import TopicSettings
 
 _ASSET = re.compile(r"[A-Za-z0-9_-]{1,64}")
+#: No topic of the contract is as long (``deploy/contracts/topics.json``), and none is longer in memory.
+_LONGEST = 256
 _TAILS = frozenset({"telemetry", "events", "status"})
 
 
@@ -23,7 +25,8 @@ class Router:
 
     Args:
         topics: Kafka's topics.
-        capacity: topics remembered; at most that many stay in memory whatever devices publish.
+        capacity: topics remembered; at most that many, none of them long, stay in memory whatever devices
+            publish.
     """
 
     def __init__(self, topics: TopicSettings, capacity: int) -> None:
@@ -39,6 +42,8 @@ class Router:
         try:
             return self._known[topic]
         except KeyError:
+            if len(topic) > _LONGEST:
+                return None
             if len(self._known) >= self._capacity:
                 self._known.clear()
             route = self._known[topic] = self._parse(topic)

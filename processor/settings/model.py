@@ -190,6 +190,15 @@ class BridgeSettings(_Table, frozen=True):
         Meta(ge=1024, le=1_000_000, description="A larger payload is a dead letter.", extra={"unit": "B"}),
     ] = 262_144
     topic_cache: Annotated[int, Meta(ge=100, description="MQTT topics remembered with their key.")] = 200_000
+    qos0_buffer: Annotated[
+        int,
+        Meta(
+            ge=1_048_576,
+            description="Memory for messages of QoS 0 that wait for Kafka; beyond it they are dropped, "
+            "and counted.",
+            extra={"unit": "B"},
+        ),
+    ] = 67_108_864
     flush_timeout: Annotated[
         float,
         Meta(gt=0, le=600, description="Longest wait for Kafka at a clean stop.", extra={"unit": "s"}),

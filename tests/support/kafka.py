@@ -146,6 +146,15 @@ class ApacheKafka(Kafka):
             for partition in topic.partitions.values()
         )
 
+    def freeze(self) -> None:
+        """Let the node stand still, its connections open, until `thaw`."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """End the node and wait: two processes on one directory corrupt it."""
         if self._process is not None:

@@ -9,9 +9,10 @@ import sys
 import threading
 import urllib.request
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 from paho.mqtt.client import Client as MqttClient
@@ -33,7 +34,7 @@ class PlainBroker:
     more: str = ""
     _process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, changes: Mapping[str, str] = MappingProxyType({})) -> None:
         config = self.directory / "mosquitto.conf"
         passwords = self.directory / "passwords"
         if not passwords.exists():
@@ -41,11 +42,16 @@ class PlainBroker:
                 ["mosquitto_passwd", "-b", "-c", passwords, "bridge", "bridge-password"],
                 check=True, capture_output=True,
             )  # fmt: skip
+        durable = {
+            "max_queued_messages": "0",
+            "max_inflight_messages": "2000",
+            "upgrade_outgoing_qos": "true",
+        }
         config.write_text(
             f"listener {self.port} 127.0.0.1\nuser root\nallow_anonymous true\npassword_file {passwords}\n"
             f"persistence true\npersistence_location {self.directory}/\nautosave_interval 1\n"
-            "max_queued_messages 0\nmax_inflight_messages 2000\nupgrade_outgoing_qos true\n"
-            f"set_tcp_nodelay true\n{self.more}"
+            + "".join(f"{key} {value}\n" for key, value in {**durable, **changes}.items())
+            + f"set_tcp_nodelay true\n{self.more}"
         )
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(["mosquitto", "-c", config], stdout=log, stderr=log)

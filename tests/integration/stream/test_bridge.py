@@ -242,6 +242,36 @@ def test_a_wrong_password_is_said_and_not_shown(road: Watch) -> None:
     assert "hunter2" not in program.said
 
 
+@every_bounded_source
+def test_messages_of_qos_0_that_kafka_does_not_take_in_time_are_dropped_counted_and_never_reordered(
+    road: Watch, apache_node: ApacheKafka, plain_broker: PlainBroker
+) -> None:
+    plain_broker.stop()
+    plain_broker.start({"upgrade_outgoing_qos": "false", "queue_qos0_messages": "true"})
+    program = bridge(road, bridge__qos0_buffer=1_048_576)
+    with device(road.mqtt_port) as sender:
+        until(lambda: program.metric("processor_bridge_heartbeats_total") > 0, 10, "the road is open")
+        apache_node.freeze()
+        try:
+            for seq in range(3000):
+                sender.publish(f"assets/{ASSETS[0]}/telemetry", json.dumps({"seq": seq}).encode(), qos=0)
+            sender.settle()
+            until(lambda: program.metric("processor_bridge_dropped_total") > 1500, 20, "it drops")
+            assert program.metric("processor_bridge_in_flight") <= 1100
+        finally:
+            apache_node.thaw()
+        until(lambda: program.metric("processor_bridge_in_flight") <= 4, 20, "what waited is in Kafka")
+        sender.publish(f"assets/{ASSETS[0]}/telemetry", b'{"seq": 3000}', qos=0)
+        until(lambda: numbers(telemetry(road))[-1:] == [3000], 20, "the stream flows again")
+    found = numbers(telemetry(road))
+    assert found == sorted(found)
+    dropped = program.metric("processor_bridge_dropped_total")
+    assert len(found) == 3001 - dropped
+    assert "bridge.qos0_buffer is full" in program.said
+    # A line for each would fill the disk.
+    assert program.said.count("bridge.qos0_buffer is full") < 10
+
+
 # The embedded cluster makes topics when they are asked for: there, none is ever missing.
 @every_bounded_source
 def test_missing_topics_are_named(road: Watch) -> None:

@@ -42,10 +42,23 @@ def test_what_the_gate_saw_goes_to_its_own_topic() -> None:
         "assets/" + "a" * 65 + "/telemetry",
         "assets/A1/telemetryx",
         "assetgate/auth/a/b",
+        "assets/A1/telemetry/" + "x" * 237,
     ],
 )
 def test_other_topics_have_no_route(topic: str) -> None:
     assert Router(TOPICS, 10).route(topic) is None
+
+
+def test_a_topic_of_the_longest_names_of_the_contract_has_a_route() -> None:
+    topic = f"assets/{'a' * 64}/telemetry/{'m' * 64}"
+    assert Router(TOPICS, 10).route(topic) is not None
+
+
+def test_long_topics_are_not_remembered() -> None:
+    router = Router(TOPICS, 100)
+    for number in range(50):
+        assert router.route(f"assets/A1/telemetry/{number}".ljust(60_000, "x")) is None
+    assert len(router) == 0
 
 
 def test_memory_is_bounded_whatever_is_published() -> None:

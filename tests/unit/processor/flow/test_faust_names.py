@@ -8,7 +8,8 @@ from faust.transport.consumer import Consumer
 from processor.bridge import aiomqtt_source
 from processor.errors import StreamError
 from processor.flow import transport
-from processor.flow.logs import PlainRefusals, RateLimit
+from processor.flow.logs import PlainRefusals
+from processor.ratelimit import RateLimit
 
 
 def test_the_faust_that_is_installed_has_every_name_that_the_transport_leans_on() -> None:

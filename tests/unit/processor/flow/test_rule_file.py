@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from processor.flow.logs import RateLimit
 from processor.flow.rulefile import RuleFile
 from processor.metrics import WorkerMetrics
+from processor.ratelimit import RateLimit
 from processor.rules import parse_rules
 from processor.rules.ruleset import RuleSet
 from tests.support.telemetry import rules_text

@@ -24,7 +24,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from processor.bridge.heartbeat import taken_over
 from processor.bridge.reconnect import REFUSALS, SESSION_TAKEN_OVER, keep_connected
-from processor.bridge.source import Delivery, OnBatch, Token
+from processor.bridge.source import LARGEST_PACKET, Delivery, OnBatch, Token
 from processor.errors import StreamError
 from processor.metrics import BridgeMetrics
 from processor.settings import MqttSettings
@@ -180,6 +180,7 @@ class AiomqttSource:
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # paho left it so
         properties.SessionExpiryInterval = self._mqtt.session_expiry
         properties.ReceiveMaximum = self._mqtt.receive_maximum
+        properties.MaximumPacketSize = LARGEST_PACKET
         return properties
 
     def _new_client(self) -> aiomqtt.Client:

@@ -11,7 +11,7 @@ import mqtt5
 from processor.bridge.heartbeat import taken_over
 from processor.bridge.link import Link
 from processor.bridge.reconnect import REFUSALS, SESSION_TAKEN_OVER, keep_connected
-from processor.bridge.source import Delivery, OnBatch, Token
+from processor.bridge.source import LARGEST_PACKET, Delivery, OnBatch, Token
 from processor.errors import StreamError
 from processor.metrics import BridgeMetrics
 from processor.settings import MqttSettings
@@ -152,6 +152,7 @@ class CodecSource:
             keep_alive=mqtt.keepalive,
             session_expiry_interval=mqtt.session_expiry,
             receive_max=mqtt.receive_maximum,
+            max_packet_size=LARGEST_PACKET,
         ).write()
 
     async def _subscribe(self, link: Link) -> None:

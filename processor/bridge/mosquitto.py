@@ -18,6 +18,8 @@ _DEFAULT = Path("/etc/mosquitto/mosquitto.conf")
 _QUEUED = 100_000
 #: Memory of a queued message: 448 bytes were measured.
 _MESSAGE = 448
+#: The largest payload that a dead letter holds, with room for its headers in Kafka's 16 MiB.
+_WHOLE = 16_000_000
 _DEEPEST = 5
 _PERIOD = re.compile(r"(\d+)([hdwmy])")
 _SECONDS = {"h": 3600, "d": 86_400, "w": 604_800, "m": 2_592_000, "y": 31_536_000}
@@ -116,6 +118,11 @@ def _memory(text: str, _mqtt: MqttSettings, found: Configuration) -> bool:
     return 0 < _number(text) < queued * _MESSAGE
 
 
+def _unbounded(text: str, _mqtt: MqttSettings, found: Configuration) -> bool:
+    packet = _number(_value(found, "max_packet_size", "0"))
+    return not (0 < _number(text) <= _WHOLE or 0 < packet <= _WHOLE)
+
+
 _RULES = (
     _Rule(
         "max_queued_messages", "1000", lambda text, _mqtt, _found: _number(text) < _QUEUED,
@@ -167,6 +174,10 @@ _RULES = (
         "the bridge's heartbeat is retained: without it the broker ends the bridge's connection",
     ),
     _Rule(
+        "message_size_limit", "0", _unbounded, "262144, at most 16000000; or max_packet_size as low",
+        "Kafka takes no larger message, not even as a dead letter: only its beginning is kept",
+    ),
+    _Rule(
         "max_qos", "2", lambda text, _mqtt, _found: _number(text) < 1, "1 or 2",
         "at QoS 0 nobody learns that a message was lost",
     ),
@@ -192,7 +203,7 @@ def check_configuration(file: Path, mqtt: MqttSettings) -> list[Finding]:
 
 
 def _check_acl(line: Line, mqtt: MqttSettings) -> list[Finding]:
-    """Whether the ``acl_file`` lets the bridge's account read its filters and beat."""
+    """Whether the ``acl_file`` lets the bridge's account read its filters and beat (mosquitto.conf(5))."""
     try:
         text = Path(line.value).read_text(encoding="utf-8", errors="replace")
     except OSError as error:
@@ -209,8 +220,10 @@ def _check_acl(line: Line, mqtt: MqttSettings) -> list[Finding]:
         if words[:1] == ["user"] and len(words) > 1:
             user = row.split(maxsplit=1)[1].strip()
             at = number if user == mqtt.username else at
-        elif words[:1] == ["topic"] and user == mqtt.username and len(words) > 1:
+        elif len(words) > 1 and (words[0] == "pattern" or (words[0] == "topic" and user == mqtt.username)):
             access, topic = (words[1], words[2]) if len(words) == 3 else ("readwrite", words[1])  # noqa: PLR2004 - topic, access, name
+            if words[0] == "pattern":  # it is for every user, wherever it stands
+                topic = topic.replace("%c", mqtt.client_id).replace("%u", mqtt.username or "%u")
             for kind in ("read", "write"):
                 if kind in access:
                     granted[kind].add(topic.strip())

@@ -4,6 +4,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
+LARGEST_PACKET = 33_554_432
+"""Bytes that a source takes in one packet, twice what Kafka does: a broker of MQTT 5 drops what is larger."""
+
 
 class Token(NamedTuple):
     """Names a delivery to acknowledge: packet ids are reused, so the connection is part of the name."""

@@ -12,12 +12,14 @@ import msgspec
 import msgspec.inspect
 
 from processor.errors import ConfigurationError, Refused
-from processor.settings.model import ProcessorSettings, Secret, TopicSettings
+from processor.settings.model import MqttSettings, ProcessorSettings, Secret, TopicSettings
 
 _PREFIX = "PROCESSOR_"
 _PATH = re.compile(r"(?s)^(.*?)(?: - at (?:`key` in )?`\$\.?(.*)`)?$")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
 _EXPECTED = re.compile(r"(?s)^Expected (.*?)(?:, got (.*))?$")
+_LONGEST_FILTER = 65_535
+_FILTER = "a topic filter: + as a whole level, # as the last one, no $share, which keeps no order"
 _INDEX = re.compile(r"\[.*?\]$")
 #: Of a table with names of its own, such as `engine.formats`: one of its entries, or the name of one.
 _ENTRY = re.compile(r"(?s) - at (?:`key` in `.*`|`.*\[\.\.\.\]`)$")
@@ -65,10 +67,42 @@ def load(file: Path | None, environment: Mapping[str, str] | None = None) -> Pro
             )
         )
     if not errors:
+        errors += _find_bad_topics(settings.mqtt, text, name, from_environment)
+    if not errors:
         errors += _find_shared_topics(settings.topics, text, name, from_environment)
     if errors:
         raise SettingsRefused(errors)
     return _resolve(settings, file.parent if file is not None else Path())
+
+
+def _find_bad_topics(
+    mqtt: MqttSettings, text: str, name: str, from_environment: Mapping[str, str]
+) -> Iterator[ConfigurationError]:
+    """Filters and the heartbeat's topic as MQTT has them (5, 4.7): a broker answers others with its end."""
+    wrong = [("filters", one, _FILTER) for one in mqtt.filters if not _is_filter(one)]
+    if set("+#\0") & set(mqtt.heartbeat_topic) or mqtt.heartbeat_topic.startswith("$"):
+        wrong.append(("heartbeat_topic", mqtt.heartbeat_topic, "a topic without + and #, not below $"))
+    for key, found, expected in wrong:
+        variable = from_environment.get(f"mqtt.{key}")
+        yield ConfigurationError(
+            file=variable or name,
+            line=None if variable else _line(text, f"mqtt.{key}"),
+            key=f"mqtt.{key}",
+            found=repr(found),
+            expected=expected,
+        )
+
+
+def _is_filter(one: str) -> bool:
+    levels = one.split("/")
+    return (
+        0 < len(one.encode("utf-8", "replace")) <= _LONGEST_FILTER
+        and "\0" not in one
+        and levels[0] != "$share"
+        and all(level == "+" or "+" not in level for level in levels)
+        and all("#" not in level for level in levels[:-1])
+        and (levels[-1] == "#" or "#" not in levels[-1])
+    )
 
 
 def _find_shared_topics(

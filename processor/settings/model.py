@@ -72,7 +72,10 @@ class MqttSettings(_Table, frozen=True):
     client_id: Annotated[
         str,
         Meta(
-            min_length=1, max_length=128, description="Names the session that the broker keeps: one bridge."
+            min_length=1,
+            max_length=128,
+            pattern=r"^[^\x00-\x1f\x7f]+$",
+            description="Names the session that the broker keeps: one bridge.",
         ),
     ] = "assetgate-bridge"
     filters: Annotated[

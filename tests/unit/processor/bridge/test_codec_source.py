@@ -134,6 +134,18 @@ def test_what_no_broker_sends_ends_the_connection_and_the_next_one_serves(fault:
     assert stage.connections == 2
 
 
+def test_the_broker_is_told_how_large_a_packet_may_be() -> None:
+    told = []
+
+    async def listen(peer: Peer) -> None:
+        packet = await peer.read()
+        assert isinstance(packet, mqtt5.ConnectPacket)
+        told.append(packet.max_packet_size)
+
+    asyncio.run(Stage(listen).play(lambda _: bool(told)))
+    assert told[0] == 32 * 1024 * 1024
+
+
 def test_a_reset_connection_is_made_again() -> None:
     async def reset(peer: Peer) -> None:
         await peer.greet()

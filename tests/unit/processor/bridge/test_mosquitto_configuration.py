@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from authplugin.brokers.mosquitto.stanza import DURABILITY
+from authplugin.brokers.mosquitto.stanza import DURABILITY, LIMITS
 from processor.bridge.mosquitto import check_configuration, find_file
 from processor.errors import ConfigurationError
 from processor.settings import MqttSettings
@@ -16,6 +16,7 @@ GOOD = {
     "persistence": "true",
     "autosave_interval": "1",
     "persistent_client_expiration": "14d",
+    "message_size_limit": "262144",
 }
 MQTT = MqttSettings(username="bridge")
 
@@ -31,7 +32,7 @@ def keys(file: Path, mqtt: MqttSettings = MQTT) -> list[str]:
 
 
 def test_the_configuration_that_we_ship_loses_nothing(tmp_path: Path) -> None:
-    assert keys(write(tmp_path, {key: value for key, value, _ in DURABILITY})) == []
+    assert keys(write(tmp_path, {key: value for key, value, _ in (*DURABILITY, *LIMITS)})) == []
 
 
 def test_the_defaults_of_mosquitto_lose_what_each_finding_names(tmp_path: Path) -> None:
@@ -48,6 +49,7 @@ def test_the_defaults_of_mosquitto_lose_what_each_finding_names(tmp_path: Path) 
         ("persistence", "false"), ("autosave_interval", "1800"), ("autosave_interval", "0"),
         ("autosave_on_changes", "true"), ("upgrade_outgoing_qos", "false"), ("max_qos", "0"),
         ("persistent_client_expiration", "1h"), ("retain_available", "false"), ("persistence", "perhaps"),
+        ("message_size_limit", "0"), ("message_size_limit", "17000000"),
     ],
 )  # fmt: skip
 def test_a_setting_that_loses_messages_is_found_with_its_line(tmp_path: Path, key: str, value: str) -> None:
@@ -69,6 +71,8 @@ def test_what_does_as_well_is_no_finding(tmp_path: Path) -> None:
         "autosave_interval": "5",
     }
     assert keys(write(tmp_path, GOOD | also)) == []
+    packets = {"message_size_limit": "0", "max_packet_size": "300000"}
+    assert keys(write(tmp_path, GOOD | packets)) == []
     assert (
         keys(write(tmp_path, GOOD | {"max_inflight_messages": "100"}), MqttSettings(receive_maximum=100))
         == []
@@ -113,6 +117,19 @@ def test_an_acl_that_hides_a_filter_from_the_bridge_is_found(tmp_path: Path) -> 
         "no `topic read assets/+/events/#`", "no `topic read assets/+/status`",
         "no `topic read assetgate/auth/+`", "no `topic write assetgate/heartbeat`",
     ]  # fmt: skip
+
+
+def test_an_acl_that_grants_the_bridge_by_patterns_is_no_finding(tmp_path: Path) -> None:
+    (tmp_path / "acl").write_text(
+        "user somebody\npattern read assets/#\npattern readwrite assetgate/heartbeat\n"
+        "pattern read assetgate/%c/+\n"
+    )
+    file = write(tmp_path, GOOD | {"acl_file": str(tmp_path / "acl")})
+    assert keys(file, MqttSettings(username="bridge", client_id="auth")) == []
+    (finding,) = check_configuration(file, MQTT)
+    assert "topic read assetgate/auth/+" in finding.found
+    (tmp_path / "acl").write_text("pattern read %u/#\npattern write assetgate/heartbeat\n")
+    assert keys(file, MqttSettings(username="assets")) == ["user assets"] * 2
 
 
 def test_an_acl_that_cannot_be_read_is_found_and_a_configuration_that_cannot_is_an_error(

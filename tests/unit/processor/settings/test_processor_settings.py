@@ -1,3 +1,4 @@
+import json
 import re
 from pathlib import Path
 
@@ -105,6 +106,36 @@ def test_a_misspelt_variable_is_named_and_its_value_is_not(variable: str, said: 
         load(None, {variable: "hunter2"})
     assert str(caught.value).startswith(variable)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "one", ["", "assets/#/x", "assets/a+/x", "a#", "##", "a\0b", "$share/g/assets/+/telemetry", "x" * 65_536]
+)
+def test_what_is_no_topic_filter_is_refused_with_its_line(tmp_path: Path, one: str) -> None:
+    file = written(tmp_path, f"[mqtt]\nport = 1\nfilters = {json.dumps(['assets/+/telemetry/#', one])}\n")
+    with pytest.raises(SettingsRefused) as caught:
+        load(file, {})
+    (error,) = caught.value.errors
+    assert (error.file, error.line, error.key, error.found) == (str(file), 3, "mqtt.filters", repr(one))
+    assert "a topic filter" in error.expected
+
+
+@pytest.mark.parametrize("one", ["assetgate/+", "assetgate/#", "a\0b", "$SYS/heartbeat"])
+def test_a_heartbeat_needs_one_topic(one: str) -> None:
+    said = r"PROCESSOR_MQTT__HEARTBEAT_TOPIC: mqtt.heartbeat_topic: found .*, expected a topic without"
+    with pytest.raises(SettingsRefused, match=said):
+        load(None, {"PROCESSOR_MQTT__HEARTBEAT_TOPIC": one})
+
+
+def test_a_client_id_has_no_control_characters(tmp_path: Path) -> None:
+    with pytest.raises(SettingsRefused, match=r":2: mqtt\.client_id: found 'a\\x00b'"):
+        load(written(tmp_path, '[mqtt]\nclient_id = "a\\u0000b"\n'), {})
+
+
+@pytest.mark.parametrize("one", ["#", "+", "+/+/telemetry", "/", "assets/+/telemetry/#", "x" * 65_535])
+def test_every_topic_filter_is_taken(tmp_path: Path, one: str) -> None:
+    text = f"[mqtt]\nfilters = {json.dumps([one])}\n"
+    assert load(written(tmp_path, text), {}).mqtt.filters == (one,)
 
 
 def test_a_text_from_the_environment_stays_text() -> None:

@@ -202,7 +202,8 @@ class WorkerMetrics:
         )
         self.heartbeat_age = Gauge(
             "processor_worker_heartbeat_age_seconds",
-            "Age of the newest heartbeat that moved a partition's clock: silence and `for` wait for it.",
+            "Age of the newest heartbeat that moved a partition's clock: silence and `for` wait for it. "
+            "Below 0, a bridge's clock is ahead of the worker's.",
             ["partition"],
             registry=r,
         )

@@ -166,6 +166,7 @@ class Bank:
             for era, rule in enumerate(term.nearest):
                 for field, value in rule.params.items():
                     self.params[field][era, place] = value
+        self._metric = np.array([term.series[0] is Target.METRIC for _, term in rules], np.bool_)
         #: Rules asked about samples so far.
         self.evaluations = 0
         self.state = np.zeros(0, kernel.detector.state)
@@ -203,20 +204,27 @@ class Bank:
         out["sample"][:found] = places[out["sample"][:found]]
         return self._changes(out[:found], series[out["sample"][:found]], era)
 
-    def tick(self, clock: int, gap: int, series_count: int, era: int) -> Iterator[Change]:
-        """Let the clock speak to every row."""
+    def tick(self, clock: int, gap: int, series_count: int, era: int, latest: int) -> Iterator[Change]:
+        """Let the clock speak to every row; no sample could be received yet of a time behind `latest`."""
         if self.kernel.tick is None or not self.rows:
             return iter(())
         layout = self.layout
         out = np.empty(self.rows, self.kernel.out)
         columns = (self.rows, layout.rule, self.params[era], self.state, self.flag, out)
         changes = out[: self.kernel.tick(clock, gap, *columns)]
+        if not len(changes):
+            return iter(())
+        # A metric whose last sample lies behind what can have been received came by a clock that has been set
+        # back since: its newer samples are late, and it is not silent. An asset's late samples do count.
+        early = changes["on"].astype(bool) & self._metric[layout.rule[changes["row"]]]
+        early &= changes["state"]["t"] > latest
+        judged = ~early
         if len(self.params) > 1:
-            # The clock may speak to a row that is not judged now: it has ended, or it has yet to begin and is
-            # told again then.
-            judged = layout.judged(changes["row"], era)
-            self.flag[changes["row"][~judged]] ^= 1
-            changes = changes[judged]
+            # The clock may speak to a row that is not judged now: it has ended, or it has yet to begin.
+            judged &= layout.judged(changes["row"], era)
+        # Those are told again when they count.
+        self.flag[changes["row"][~judged]] ^= 1
+        changes = changes[judged]
         series = [layout.series_of(row, series_count) for row in changes["row"].tolist()]
         return self._changes(changes, series, era)
 

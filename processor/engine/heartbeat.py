@@ -22,7 +22,8 @@ class Beat(msgspec.Struct, frozen=True):
 class PartitionClock:
     """Proven time in milliseconds. With several bridges it runs while every one of them beats.
 
-    An outage of one bridge holds the clock, because nobody can say which assets are behind it.
+    An outage of one bridge holds the clock, because nobody can say which assets are behind it. A bridge whose
+    own clock was ahead and is set right sends beats from before the newest: the clock goes on from there.
     """
 
     def __init__(self) -> None:
@@ -31,16 +32,28 @@ class PartitionClock:
         self._at = 0
         self._beats: dict[str, int] = {}
 
-    def beat(self, ts: int, bridge: str) -> bool:
-        """Take in a heartbeat; whether the clock moved."""
+    def beat(self, ts: int, bridge: str, received: int) -> bool:
+        """Take in a heartbeat; whether the clock moved.
+
+        Args:
+            ts: when it was sent.
+            bridge: by whom.
+            received: when it came back, by the same clock. One that comes again, because its first way was
+                not acknowledged, was sent long before: it proves nothing anew, a clock set back does.
+        """
         known = self._beats.get(bridge)
-        if known is not None and ts <= known:
+        fresh = 0 <= received - ts <= LONGEST
+        if known is not None and ts <= known and not (fresh and known - ts > LONGEST):
             return False
         self._beats[bridge] = ts
         newest = max(self._beats.values())
         for name in [name for name, at in self._beats.items() if newest - at > FORGOTTEN]:
             del self._beats[name]
         proven = min(self._beats.values())
+        if fresh and ts == proven and self._at - ts > LONGEST:
+            # What the clock said before was not the time: held, as after an outage.
+            self._at, self.gap = ts, self.now
+            return False
         step, self._at = proven - self._at, max(proven, self._at)
         if 0 < step <= LONGEST:
             self.now += step

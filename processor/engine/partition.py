@@ -438,7 +438,7 @@ class Engine:
             raise DeadLetter(DeadReason.MALFORMED, "not a heartbeat") from None
         self._flush()
         self._keep(place)
-        if not self.clock.beat(beat.ts, beat.bridge):
+        if not self.clock.beat(beat.ts, beat.bridge, record.timestamp):
             self._cut()
             return
         now = self.clock.now
@@ -453,7 +453,8 @@ class Engine:
         self._settle(now)
         nothing = np.empty(0, order.JUDGED)
         gap, count, era = self.clock.gap, self.index.series_count, self.schedule.era(self.clock.at)
-        changes = [change for bank in self.index.banks for change in bank.tick(now, gap, count, era)]
+        latest = self.clock.at + self._ahead
+        changes = [change for bank in self.index.banks for change in bank.tick(now, gap, count, era, latest)]
         ranks = self.schedule.ranks
         for change in sorted(changes, key=lambda change: (change.series, ranks[change.rule])):
             self._turn(change, nothing)

@@ -248,9 +248,9 @@ class Judge:
             self._metrics.lag_records.labels(str(number)).set(lag)
             self._metrics.lag_seconds.labels(str(number)).set(age)
             if state.engine.clock.at:
-                self._metrics.heartbeat_age.labels(str(number)).set(
-                    max(0.0, self._clock.now() - state.engine.clock.at / 1000)
-                )
+                # Below 0, a bridge's clock is ahead of this one's.
+                age = self._clock.now() - state.engine.clock.at / 1000
+                self._metrics.heartbeat_age.labels(str(number)).set(age)
             self._metrics.rule_sets.labels(str(number)).set(len(state.engine.schedule.eras))
             outdated = state.engine.rules.hash != self._rules.hash
             self._metrics.rules_outdated.labels(str(number)).set(outdated)

@@ -54,11 +54,14 @@ def without_time(chance: random.Random, asset: str, second: int) -> Written:
 def streams(draw: st.DrawFn) -> list[Written]:
     """Two assets that report about once a second, with repeats, gaps, events, garbage and heartbeats.
 
-    Some samples have no time of their own.
+    Some samples have no time of their own; the bridge's clock may be set on the way, and set back.
     """
     chance = random.Random(draw(st.integers(0, 2**32)))
     records: list[Written] = []
+    wrong = 0
     for second in range(draw(st.integers(1, 25))):
+        if chance.random() < 0.1:
+            wrong = chance.choice([0, 5_000, 600_000])
         for asset in ("x", "y"):
             if chance.random() < 0.3:
                 continue
@@ -78,7 +81,7 @@ def streams(draw: st.DrawFn) -> list[Written]:
             if chance.random() < 0.2:
                 records.append(records[chance.randrange(len(records))])
         if chance.random() < 0.9:
-            records.append(beat(START + second * 1000 + 950))
+            records.append(beat(START + second * 1000 + 950 + wrong))
     return records
 
 

@@ -142,6 +142,7 @@ class WorkerMetrics:
     gaps: Counter = field(init=False)
     cuts: Counter = field(init=False)
     lost_records: Counter = field(init=False)
+    renewals: Counter = field(init=False)
     engine_failures: Counter = field(init=False)
     rules_read: Counter = field(init=False)
     rules_refused: Counter = field(init=False)
@@ -247,6 +248,12 @@ class WorkerMetrics:
         self.lost_records = Counter(
             "processor_worker_lost_records",
             "Records that Kafka's retention deleted before they were judged.",
+            registry=r,
+        )
+        self.renewals = Counter(
+            "processor_worker_topic_renewals",
+            "Partitions found in a telemetry topic that was deleted and made anew: what the former one held "
+            "unjudged is lost.",
             registry=r,
         )
         self.engine_failures = Counter(

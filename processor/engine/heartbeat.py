@@ -31,6 +31,14 @@ class PartitionClock:
         self.gap = 0
         self._at = 0
         self._beats: dict[str, int] = {}
+        self._repeated = False
+
+    def repeat(self) -> None:
+        """Beats that were heard come again, with the time at which they came.
+
+        Until one is new they say nothing: they would look like those of a clock that was set back.
+        """
+        self._repeated = True
 
     def beat(self, ts: int, bridge: str, received: int) -> bool:
         """Take in a heartbeat; whether the clock moved.
@@ -42,10 +50,11 @@ class PartitionClock:
                 not acknowledged, was sent long before: it proves nothing anew, a clock set back does.
         """
         known = self._beats.get(bridge)
-        fresh = 0 <= received - ts <= LONGEST
+        fresh = 0 <= received - ts <= LONGEST and not self._repeated
         if known is not None and ts <= known and not (fresh and known - ts > LONGEST):
             return False
         self._beats[bridge] = ts
+        self._repeated = self._repeated and ts <= self._at
         newest = max(self._beats.values())
         for name in [name for name, at in self._beats.items() if newest - at > FORGOTTEN]:
             del self._beats[name]
@@ -70,12 +79,14 @@ class PartitionClock:
 
     def dump(self) -> dict[str, Any]:
         """What `load` needs."""
-        return {"now": self.now, "gap": self.gap, "at": self._at, "beats": self._beats}
+        state = {"now": self.now, "gap": self.gap, "at": self._at, "beats": self._beats}
+        return state | {"repeated": True} if self._repeated else state
 
     def load(self, state: dict[str, Any]) -> None:
         """Continue where `dump` left off."""
         self.now, self.gap, self._at = state["now"], state["gap"], state["at"]
         self._beats = dict(state["beats"])
+        self._repeated = state.get("repeated", False)
 
 
 _DECODER = msgspec.json.Decoder(Beat)

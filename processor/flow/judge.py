@@ -25,7 +25,7 @@ from processor.flow.state import Known, recall
 from processor.flow.transport import BatchConsumer
 from processor.kafka.partitioner import choose_partition
 from processor.kafka.producer import Outgoing, SafeProducer
-from processor.kafka.state import describe_change, encode_key
+from processor.kafka.state import TOPIC, describe_change, describe_renewal, encode_key
 from processor.metrics import WorkerMetrics
 from processor.model import Outcome
 from processor.rules.ruleset import RuleSet
@@ -276,7 +276,12 @@ class Judge:
             engine = Engine.load(
                 snapshot.memory, self._rules, partition=number, limits=self._settings.engine, begun=begun
             )
-        if start > known.end:
+        if known.renewed:
+            self._metrics.renewals.inc()
+            text = f"partition {number}: {describe_renewal(topic)}"
+            _LOG.error(text)
+            engine.clock.repeat()
+        elif start > known.end:
             # The topic lost its end or was made anew: what it holds may be unjudged; repeats are seen.
             _LOG.error(
                 "%s[%d] ends at %d, its snapshot at %d: judging all that it holds",
@@ -285,15 +290,19 @@ class Judge:
                 known.end,
                 start,
             )
+            engine.clock.repeat()
             start = known.first
         elif start < known.first:
             await self._report_lost(number, start, known.first)
             start = known.first
         excess = Excess(series=self._settings.engine.series, dead_letters=self._settings.worker.dead_letters)
-        loaded = Partition(engine, excess, position=start, saved=start, begun=begun)
+        loaded = Partition(engine, excess, position=start, saved=start, begun=begun, topic=known.topic)
         self._tell_rules(number, loaded)
-        if snapshot is not None and snapshot.rules != engine.schedule.name:
-            # From when the new rules are in force is saved, whether or not there is anything to judge.
+        if snapshot is not None and (
+            snapshot.rules != engine.schedule.name or (known.topic and known.topic != known.judged)
+        ):
+            # From when the new rules are in force is saved, whether or not there is anything to judge; and so
+            # is the topic that is judged.
             loaded.dirty_since = asyncio.get_running_loop().time()
         return loaded
 
@@ -323,9 +332,8 @@ class Judge:
             )
         if self._generation != self._consumer().app.consumer_generation_id:
             return  # no longer ours: a late write would only make the owner's successor repeat work
-        await self._producer.send(
-            [Outgoing(topics.state, value, encode_key(number, topics.partitions), partition=number)]
-        )
+        key, headers = encode_key(number, topics.partitions), [(TOPIC, state.topic.encode())]
+        await self._producer.send([Outgoing(topics.state, value, key, headers, partition=number)])
         state.saved, state.dirty_since = position, None
         self._metrics.snapshots.inc()
 

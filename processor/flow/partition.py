@@ -41,6 +41,7 @@ class Partition:
         newest: time of receipt of the newest judged record, milliseconds since the epoch.
         begun: see `Engine.load`.
         crowded: the schedule that had no room for the rules of the file; None when they are not waiting.
+        topic: the id of the topic that it is of, "" when that is not known.
         encoder: of its snapshots.
     """
 
@@ -53,6 +54,7 @@ class Partition:
     newest: int = 0
     begun: int = 0
     crowded: Schedule | None = None
+    topic: str = ""
     encoder: Encoder = field(default_factory=Encoder)
     _skipped_to: int | None = field(default=None)
 

@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from processor.flow.rulefile import RuleFile
 from processor.flow.transport import BatchApp, check_names
 from processor.kafka.admin import Admin
 from processor.kafka.producer import SafeProducer
-from processor.kafka.watch import watch_partitions
+from processor.kafka.watch import watch_partitions, watch_topic
 from processor.metrics import WorkerMetrics, expose
 from processor.rules.ruleset import RuleSet
 from processor.settings import ProcessorSettings
@@ -51,14 +52,16 @@ def main(settings: ProcessorSettings, file: RuleFile, rules: RuleSet) -> int:
         StreamError: Kafka cannot be used as it stands.
     """
     check_names()
-    Admin(settings.kafka).require(settings.topics)
+    admin = Admin(settings.kafka)
+    admin.require(settings.topics)
+    topic = admin.topic_id(settings.topics.telemetry)
     # Compiles what reads and judges, or finds it compiled: before partitions are ours, not while they wait.
     warm(rules)
     batch.warm()
     _spare_collector()
     _return_memory()
     with tempfile.TemporaryDirectory(prefix="processor-") as scratch:
-        return asyncio.run(_run(settings, file, rules, Path(scratch)))
+        return asyncio.run(_run(settings, file, rules, Path(scratch), topic))
 
 
 def _spare_collector() -> None:
@@ -77,7 +80,13 @@ def _return_memory() -> None:
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE)
 
 
-async def _run(settings: ProcessorSettings, file: RuleFile, rules: RuleSet, scratch: Path) -> int:
+async def _run(
+    settings: ProcessorSettings,
+    file: RuleFile,
+    rules: RuleSet,
+    scratch: Path,
+    topic: str | None,
+) -> int:
     metrics = WorkerMetrics()
     exposition = expose(metrics.registry, settings.metrics.address, settings.metrics.worker_port)
     stopping, hangup = asyncio.Event(), asyncio.Event()
@@ -99,7 +108,8 @@ async def _run(settings: ProcessorSettings, file: RuleFile, rules: RuleSet, scra
     app = make_app(settings, judge, scratch)
     following = file.follow(hangup, warm, judge.adopt, metrics)
     watching = watch_partitions(producer, settings.topics)
-    parts = (_live(app), _save(judge), _measure(judge), following, watching)
+    watching_topic = watch_topic(Admin(settings.kafka), settings.topics.telemetry, topic)
+    parts = (_live(app), _save(judge), _measure(judge), following, watching, watching_topic)
     tasks = [asyncio.create_task(part) for part in parts]
     ready = asyncio.create_task(_say_ready(app, exposition.url))
     stop = asyncio.create_task(stopping.wait())
@@ -118,6 +128,9 @@ async def _run(settings: ProcessorSettings, file: RuleFile, rules: RuleSet, scra
         await asyncio.wait({stopped, unsaved}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
         if judge.unsaved.is_set() or not stopped.done():
             # Faust's threads wait for Kafka without end; what was not saved is judged again.
+            reason = sys.exception()
+            if reason is not None:
+                _LOG.error("%s", reason)
             _LOG.error("Kafka is away: ending without a last snapshot; nothing is lost")
             shutil.rmtree(scratch, ignore_errors=True)
             os._exit(1)

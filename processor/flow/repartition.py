@@ -40,7 +40,7 @@ from processor.kafka.backlog import Waiting, read_merged
 from processor.kafka.client import LARGE_RECORD, client_config, make_reader
 from processor.kafka.partitioner import choose_partition
 from processor.kafka.producer import SafeProducer
-from processor.kafka.state import encode_key
+from processor.kafka.state import TOPIC, describe_renewal, encode_key
 from processor.rules.load import load_rules
 from processor.rules.ruleset import RuleSet
 from processor.settings import ProcessorSettings, TopicSettings
@@ -215,6 +215,11 @@ async def _judge(
         waiting: dict[int, tuple[int, int]] = {}
         for number, (first, end) in spans.items():
             start = found.starts.get(number, first)
+            renewed = number in found.known and found.known[number].renewed
+            if renewed:
+                say(f"{topics.telemetry}[{number}]: {describe_renewal(topics.telemetry)}")
+            if number < len(engines) and (renewed or start > end):
+                engines[number].clock.repeat()
             if start < first:
                 say(f"{topics.telemetry}[{number}]: records {start} to {first - 1} were deleted unjudged")
                 await producer.send([lost_record(topics, number, start, first)])
@@ -307,7 +312,8 @@ def _write(
                 f"{topics.state} takes ({LARGEST_SNAPSHOT}): use more partitions"
             )
         key = encode_key(number, found.wanted)
-        producer.produce(topics.state, value, key, number, on_delivery=report)
+        headers: list[tuple[str, str | bytes | None]] = [(TOPIC, found.topic.encode())]
+        producer.produce(topics.state, value, key, number, on_delivery=report, headers=headers)
         # One at a time in memory: all of them may be more than there is.
         producer.flush(_TIMEOUT)
         _check_taken(topics, failed)

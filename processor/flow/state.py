@@ -7,23 +7,35 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from processor.errors import StreamError
 from processor.flow.snapshot import Snapshot, decode
+from processor.kafka.admin import Admin
 from processor.kafka.client import make_reader
 from processor.kafka.offsets import read_span
-from processor.kafka.state import describe_change, find_layout, read_state
+from processor.kafka.state import Memo, describe_change, find_layout, read_state
 from processor.settings import KafkaSettings, TopicSettings
 
 
 class Known(NamedTuple):
-    """Of one partition: its newest snapshot if it has one; first offset kept and next offset of its input."""
+    """Of one partition: its newest snapshot if it has one; first offset kept and next offset of its input.
+
+    `topic` is the id of the input topic, and `judged` that of the one which the snapshot has judged; "" where
+    it is not known.
+    """
 
     snapshot: Snapshot | None
     first: int
     end: int
+    topic: str = ""
+    judged: str = ""
+
+    @property
+    def renewed(self) -> bool:
+        """Whether the input topic was deleted and made anew since: the snapshot's offset says nothing."""
+        return bool(self.snapshot and self.topic and self.judged) and self.topic != self.judged
 
     def start(self, committed: int | None) -> int:
         """The first record that is not judged: by the snapshot, not by what the group has committed."""
         if self.snapshot is not None:
-            return self.snapshot.offset
+            return self.first if self.renewed else self.snapshot.offset
         return self.first if committed is None else committed
 
 
@@ -42,6 +54,7 @@ def recall(
         StreamError: a topic cannot be read, holds what this program does not understand, or remembers
             another number of partitions.
     """
+    topic = Admin(kafka).topic_id(topics.telemetry) or ""
     consumer = make_reader(kafka)
     try:
         spans = read_spans(consumer, topics.telemetry, partitions)
@@ -52,10 +65,7 @@ def recall(
     return (
         (
             number,
-            Known(
-                read_snapshot(topics.state, number, layouts.pop(number).get(topics.partitions)),
-                *spans[number],
-            ),
+            know(topics.state, number, layouts.pop(number).get(topics.partitions), spans[number], topic),
         )
         for number in partitions
     )
@@ -73,9 +83,15 @@ def read_spans(consumer: Consumer, topic: str, partitions: Sequence[int]) -> dic
         raise StreamError(f"{topic} cannot be read: {error.args[0].str()}") from None
 
 
-def read_snapshot(topic: str, number: int, value: bytes | None) -> Snapshot | None:
-    """A partition's snapshot from its record's value; None when there is none."""
-    return None if value is None else decode(value, f"{topic}[{number}]")
+def know(state: str, number: int, memo: Memo | None, span: tuple[int, int], topic: str) -> Known:
+    """What is known of a partition by its record in the topic `state`, None when there is none.
+
+    Raises:
+        StreamError: the snapshot cannot be read.
+    """
+    if memo is None:
+        return Known(None, *span, topic)
+    return Known(decode(memo.value, f"{state}[{number}]"), *span, topic, memo.topic)
 
 
 def _check_layout(consumer: Consumer, topics: TopicSettings, layouts: dict[int, set[int]]) -> None:

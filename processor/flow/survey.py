@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from processor.errors import StreamError
-from processor.flow.snapshot import Snapshot
-from processor.flow.state import Known, read_snapshot, read_spans
+from processor.flow.state import Known, know, read_spans
 from processor.kafka.admin import Admin, describe_absence, plan
 from processor.kafka.client import client_config, make_reader
-from processor.kafka.state import Layouts, read_state
+from processor.kafka.state import Layouts, Memo, read_state
 from processor.settings import ProcessorSettings, TopicSettings
 
 _TIMEOUT = 60.0
@@ -29,6 +28,7 @@ class Survey:
         known: of each partition of the telemetry that there is: its snapshot, and what it holds.
         starts: of each of them the first record that is not judged.
         remembers: whether there is any memory.
+        topic: the id of the telemetry topic, "" when that is not known.
     """
 
     former: int
@@ -37,6 +37,7 @@ class Survey:
     known: Mapping[int, Known]
     starts: Mapping[int, int]
     remembers: bool
+    topic: str = ""
 
     @property
     def waiting(self) -> int:
@@ -64,6 +65,7 @@ def survey(settings: ProcessorSettings, former: int | None) -> Survey:
     there = admin.partitions()
     _check_topics(admin, topics, there)
     _await_empty(admin, settings)
+    topic = admin.topic_id(topics.telemetry) or ""
     consumer = make_reader(settings.kafka)
     try:
         layouts = read_state(consumer, topics.state, range(there[topics.state]))
@@ -72,7 +74,7 @@ def survey(settings: ProcessorSettings, former: int | None) -> Survey:
         consumer.close()
     found = max((max(each) for each in layouts.values() if each), default=None)
     known = {
-        number: Known(_snapshot(topics, layouts, number, found), *spans.get(number, (0, 0)))
+        number: know(topics.state, number, _memo(layouts, number, found), spans.get(number, (0, 0)), topic)
         for number in range(max(len(spans), found or 0))
     }
     committed = _committed(settings, known)
@@ -83,6 +85,7 @@ def survey(settings: ProcessorSettings, former: int | None) -> Survey:
         known=known,
         starts={number: one.start(committed[number]) for number, one in known.items()},
         remembers=found is not None,
+        topic=topic,
     )
 
 
@@ -136,11 +139,8 @@ def _former(
     return former
 
 
-def _snapshot(
-    topics: TopicSettings, layouts: Mapping[int, Layouts], number: int, former: int | None
-) -> Snapshot | None:
-    found = layouts.get(number, {}) if former is not None else {}
-    return read_snapshot(topics.state, number, found.get(former or 0))
+def _memo(layouts: Mapping[int, Layouts], number: int, former: int | None) -> Memo | None:
+    return None if former is None else layouts.get(number, {}).get(former)
 
 
 def make_member(settings: ProcessorSettings) -> Consumer:

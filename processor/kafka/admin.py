@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
@@ -146,6 +146,26 @@ class Admin:
     def embedded(self) -> bool:
         """Whether this is the cluster inside librdkafka: its cluster id says so."""
         return bool((self._metadata(None).cluster_id or "").startswith("mockCluster"))
+
+    def topic_id(self, topic: str) -> str | None:
+        """What Kafka itself calls a topic: one that is deleted and made anew has another id.
+
+        Returns:
+            "" of the embedded cluster, which has no ids; None when the topic is not there.
+
+        Raises:
+            StreamError: no broker answers.
+        """
+        if self.embedded():
+            return ""
+        (future,) = self._client.describe_topics(TopicCollection([topic]), request_timeout=_TIMEOUT).values()
+        try:
+            found: Any = future.result()
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                return None
+            raise StreamError(f"topic {topic} cannot be described: {error.args[0].str()}") from None
+        return str(found.topic_id)
 
     def extend(self, counts: Mapping[str, int]) -> None:
         """Raise topics' numbers of partitions, in this order; one that has as many already stays as it is.

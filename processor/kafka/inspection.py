@@ -11,7 +11,7 @@ from processor.finding import Finding
 from processor.kafka.admin import Admin, Topic, plan
 from processor.kafka.client import client_config, make_reader
 from processor.kafka.offsets import read_span
-from processor.kafka.state import find_layout
+from processor.kafka.state import describe_renewal, find_memory
 from processor.settings import ProcessorSettings
 
 _TIMEOUT = 15.0
@@ -46,7 +46,7 @@ def inspect(settings: ProcessorSettings) -> tuple[list[Finding], list[str]]:
         findings += offsets
         seen.append(judged)
     if settings.topics.state in there:
-        findings += _check_memory(settings, there[settings.topics.state])
+        findings += _check_memory(settings, there[settings.topics.state], admin.topic_id(telemetry))
         seen.append("looked of how many partitions the memory is")
     return findings, seen
 
@@ -71,16 +71,24 @@ def _check_partitions(topic: Topic, found: int | None) -> list[Finding]:
     return []
 
 
-def _check_memory(settings: ProcessorSettings, partitions: int) -> list[Finding]:
-    """Whether the workers' memory is of as many partitions as there are to be."""
+def _check_memory(settings: ProcessorSettings, partitions: int, topic: str | None) -> list[Finding]:
+    """Whether the workers' memory is of the number of partitions wanted, and of the topic that there is."""
     state, wanted = settings.topics.state, settings.topics.partitions
     consumer = make_reader(settings.kafka)
     try:
-        found = find_layout(consumer, state, range(partitions))
+        memory = find_memory(consumer, state, range(partitions))
     finally:
         consumer.close()
-    if found in {None, wanted}:
+    found = max(memory, default=None)
+    if found is None:
         return []
+    if found == wanted:
+        judged = memory[wanted].topic
+        if not topic or judged in {"", topic}:
+            return []
+        telemetry = settings.topics.telemetry
+        why = f"{describe_renewal(telemetry)}; start a worker"
+        return [Finding(telemetry, None, "topic id", topic, f"{judged}, as the memory says", why)]
     why = "assets have parted from their memory: `processor state repartition --config FILE`"
     return [Finding(state, None, "memory", f"of {found} partitions", f"of {wanted} partitions", why)]
 

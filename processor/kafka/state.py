@@ -7,7 +7,7 @@ nobody reads it by mistake, and a worker of the former layout that writes late o
 import re
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
@@ -22,8 +22,19 @@ _TIMEOUT = 60.0
 _KEY = re.compile(rb"(\d+)\.0/(\d+)")
 
 Progress = Callable[[int, int], None]
-#: Of one partition of the state topic: number of partitions → newest value.
-Layouts = dict[int, bytes]
+#: Header of a memory: the id of the topic whose records it has judged.
+TOPIC = "topic"
+
+
+class Memo(NamedTuple):
+    """A record of the state topic: its value, and the id of the telemetry topic, "" if not known."""
+
+    value: bytes
+    topic: str
+
+
+#: Of one partition of the state topic: number of partitions → newest record.
+Layouts = dict[int, Memo]
 
 
 def encode_key(partition: int, partitions: int) -> bytes:
@@ -58,11 +69,28 @@ def find_layout(consumer: Consumer, topic: str, partitions: Iterable[int]) -> in
     Raises:
         StreamError: the topic cannot be read.
     """
+    return max(find_memory(consumer, topic, partitions), default=None)
+
+
+def find_memory(consumer: Consumer, topic: str, partitions: Iterable[int]) -> Layouts:
+    """The memories of the first of these partitions that has any.
+
+    Raises:
+        StreamError: the topic cannot be read.
+    """
     for number in partitions:
         found = read_state(consumer, topic, [number])[number]
         if found:
-            return max(found)
-    return None
+            return found
+    return {}
+
+
+def describe_renewal(topic: str) -> str:
+    """What became of a topic whose id is not that of the memory any more."""
+    return (
+        f"{topic} was deleted and made anew: what it holds is judged from its beginning, what the former one "
+        "held unjudged is lost"
+    )
 
 
 def describe_change(topics: TopicSettings, found: int, expected: int) -> str:
@@ -95,7 +123,10 @@ def _read(
                 # By offsets: compaction leaves holes, which count as read.
                 done[partition] = cast("int", message.offset()) + 1 - spans[partition][0]
                 key, value = message.key() or b"", message.value()
-                if not _note(newest[partition], partition, key, value):
+                headers = dict(cast("list[tuple[str, bytes | None]]", message.headers() or []))
+                of = (headers.get(TOPIC) or b"").decode(errors="replace")
+                memo = None if value is None else Memo(value, of)
+                if not _note(newest[partition], partition, key, memo):
                     _note_strange(strange[partition], key, value)
             elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its published name
                 left.discard(partition)
@@ -110,15 +141,15 @@ def _read(
     return newest
 
 
-def _note(newest: Layouts, partition: int, key: bytes, value: bytes | None) -> bool:
+def _note(newest: Layouts, partition: int, key: bytes, memo: Memo | None) -> bool:
     """Whether the key is one of this partition."""
     found = _KEY.fullmatch(key)
     if found is None or int(found[1]) != partition:
         return False
-    if value is None:
+    if memo is None:
         newest.pop(int(found[2]), None)
     else:
-        newest[int(found[2])] = value
+        newest[int(found[2])] = memo
     return True
 
 

@@ -109,3 +109,20 @@ def test_a_second_bridge_whose_clock_is_behind_holds_nothing() -> None:
     one.advance([*beats(range(5)), sent("a", at(4), temperature=1)])
     both = [each for second in range(5, 40) for each in (beat(second), beat(second - 4, bridge="slow"))]
     assert told(one.advance(both)) == [("opened", 14)]
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_topic_that_is_read_again_from_its_beginning_does_not_run_the_clock_twice(
+    *, restarted: bool
+) -> None:
+    """It lost its end: the heartbeats of what was judged come again, as they came."""
+    one = engine(SILENT)
+    records = [each for second in range(60) for each in (beat(second), sent("a", at(second), temperature=1))]
+    one.advance(records)
+    one.clock.repeat()
+    if restarted:
+        one = Engine.load(one.dump(), parse_rules(SILENT), partition=0, jit=False)
+    assert told(one.advance(records[:80])) == []
+    assert one.clock.now == 59_000
+    # What is new counts as ever, and so does a clock that is set right later.
+    assert told(one.advance(beats([*range(60, 65), *range(30, 65)]))) == [("opened", 69)]

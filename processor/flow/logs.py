@@ -7,13 +7,16 @@ from processor.ratelimit import RateLimit
 
 
 class PlainRefusals(logging.Filter):
-    """Lets what this package raises on purpose speak for itself: Faust adds stack traces, ours are texts."""
+    """Lets what this package raises, and what Kafka refuses, speak for itself: Faust adds stack traces."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Write every record, refusals without their stack."""
         error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
         if isinstance(error, ProcessorError):
             record.msg, record.args = str(error), ()
+            record.exc_info = record.exc_text = None
+        elif type(error).__module__ == "aiokafka.errors":
+            # What Kafka refuses is no fault of the program; what to do about it is said at its end.
             record.exc_info = record.exc_text = None
         return True
 

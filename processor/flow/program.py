@@ -14,10 +14,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from aiokafka.errors import KafkaError
+
 from processor.clock import SystemClock
 from processor.engine import warm
 from processor.flow import batch
 from processor.flow.app import make_app
+from processor.flow.fault import describe_fault
 from processor.flow.judge import Judge
 from processor.flow.letters import bury
 from processor.flow.rulefile import RuleFile
@@ -109,7 +112,8 @@ async def _run(
     following = file.follow(hangup, warm, judge.adopt, metrics)
     watching = watch_partitions(producer, settings.topics)
     watching_topic = watch_topic(Admin(settings.kafka), settings.topics.telemetry, topic)
-    parts = (_live(app), _save(judge), _measure(judge), following, watching, watching_topic)
+    living = _live(app, settings), _watch_group(app, settings)
+    parts = (*living, _save(judge), _measure(judge), following, watching, watching_topic)
     tasks = [asyncio.create_task(part) for part in parts]
     ready = asyncio.create_task(_say_ready(app, exposition.url))
     stop = asyncio.create_task(stopping.wait())
@@ -143,13 +147,27 @@ async def _run(
     return 0
 
 
-async def _live(app: BatchApp) -> None:
+async def _live(app: BatchApp, settings: ProcessorSettings) -> None:
     """The Faust worker's life; ends with what ended it."""
     app.in_worker = True
     await app.start()
     await app.wait_until_stopped()
+    if isinstance(app.crash_reason, KafkaError):
+        raise describe_fault(app.crash_reason, settings)
     if app.crash_reason is not None:
         raise app.crash_reason
+
+
+async def _watch_group(app: BatchApp, settings: ProcessorSettings) -> None:
+    """Look for ever whether the group has refused this worker for good.
+
+    Raises:
+        StreamError: it has.
+    """
+    while True:
+        await asyncio.sleep(_MEASURE)
+        if app.started and (fault := app.batch_consumer.fault) is not None:
+            raise describe_fault(fault, settings)
 
 
 async def _stop(app: BatchApp) -> None:

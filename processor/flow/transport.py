@@ -17,6 +17,7 @@ from typing import Any, Protocol, cast
 
 import faust
 from aiokafka import AIOKafkaConsumer
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from faust.transport.consumer import Consumer as StockConsumer
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from faust.transport.drivers.aiokafka import Consumer as KafkaConsumer
@@ -58,7 +59,7 @@ _NAMES: tuple[tuple[type, tuple[str, ...]], ...] = (
             "assignment",
         ),
     ),
-    (AIOKafkaConsumerThread, ("_seek_wait", "_commit", "_create_worker_consumer")),
+    (AIOKafkaConsumerThread, ("_seek_wait", "_commit", "_create_worker_consumer", "_consumer")),
     (KafkaTransport, ("Consumer",)),
     (faust.App, ("_new_transport", "flow_control", "on_rebalance_end", "consumer_generation_id")),
     (FlowControlEvent, ("resume", "clear", "suspend")),
@@ -70,6 +71,8 @@ _SET = (
     (StockConsumer.__init__, ("_read_offset", "_committed_offset", "_buffered_partitions")),
     (FlowControlEvent.resume, ("_suspend", "_resume")),
     (AIOKafkaConsumer.__init__, ("_fetch_max_wait_ms",)),
+    (AIOKafkaConsumer.start, ("_coordinator",)),
+    (GroupCoordinator.__init__, ("_coordination_task", "_pending_exception")),
     (AIOKafkaConsumerThread._fetch_records, ("fetched_records",)),  # noqa: SLF001 - as the rest of this file
     *fetching.USED,
 )
@@ -187,6 +190,18 @@ class BatchConsumer(KafkaConsumer):
         """The next offset to be written, as the last fetch saw it."""
         end: int | None = self.highwater(TP(self.app.batch_topic, partition))
         return end
+
+    @property
+    def fault(self) -> BaseException | None:
+        """What the group refused: aiokafka stands still then until somebody asks, which Faust never does."""
+        consumer: Any = self._thread and self._thread._consumer  # noqa: SLF001 - as the rest of this file
+        coordinator = consumer and consumer._coordinator  # noqa: SLF001 - the same
+        if not isinstance(coordinator, GroupCoordinator):
+            return None  # it is not there yet
+        task = coordinator._coordination_task  # noqa: SLF001 - the same
+        if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+            return cast("BaseException", error.__cause__ or error)
+        return cast("BaseException | None", coordinator._pending_exception)  # noqa: SLF001 - the same
 
     def on_buffer_drop(self, tp: Any) -> None:  # noqa: ANN401 - Faust's signature
         """A partition's queue is not full any more."""

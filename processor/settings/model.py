@@ -237,7 +237,11 @@ class WorkerSettings(_Table, frozen=True):
     session_timeout: Annotated[
         float,
         Meta(
-            ge=1, le=300, description="A worker silent for longer loses its partitions.", extra={"unit": "s"}
+            ge=1,
+            le=300,
+            description="A worker silent for longer loses its partitions. Brokers refuse less than their "
+            "`group.min.session.timeout.ms`, 6 s unless set.",
+            extra={"unit": "s"},
         ),
     ] = 6.0
     run_size: Annotated[int, Meta(ge=1, le=100_000, description="Most records judged in one step.")] = 10_000

@@ -86,6 +86,42 @@ def test_a_repartition_that_may_not_commit_for_the_group_says_so(clerk: Watch) -
     assert f"let the account read the group {clerk.group}" in said
 
 
+def ends(watch: Watch, **more: object) -> str:
+    """What a worker says that ends by itself."""
+    worker = watch.launch("worker", "--config", watch.settings(**more))
+    assert worker.process.wait(40) == 1, worker.said
+    assert "Traceback" not in worker.said
+    return worker.said
+
+
+def test_a_worker_that_may_not_read_the_group_ends_and_says_so(clerk: Watch) -> None:
+    deny(clerk, ResourceType.GROUP, clerk.group, AclOperation.READ)
+    assert f"the group {clerk.group} does not take this worker: let the account read the group" in ends(clerk)
+
+
+def test_a_worker_that_may_not_read_the_telemetry_ends_and_says_so(clerk: Watch) -> None:
+    write_a_hot_sample(clerk)
+    deny(clerk, ResourceType.TOPIC, clerk.topic("telemetry"), AclOperation.READ)
+    assert f"topic {clerk.topic('telemetry')} does not give its records: let the account read" in ends(clerk)
+
+
+def test_a_session_timeout_that_stock_brokers_refuse_ends_the_worker_and_says_so(tmp_path: Path) -> None:
+    node = ApacheKafka.make(tmp_path)
+    file = tmp_path / "server.properties"
+    file.write_text(file.read_text().replace("group.min.session.timeout.ms=1000\n", ""))
+    node.start()
+    watch = Watch(node, tmp_path, partitions=1)
+    try:
+        (tmp_path / "rules.yaml").write_text(RULES)
+        watch.run("topics", "create", "--config", watch.settings())
+        said = ends(watch, worker__session_timeout=3)
+    finally:
+        watch.close()
+        node.stop()
+    assert "the brokers do not take worker.session_timeout = 3 s" in said
+    assert "group.min.session.timeout.ms (6 s unless set)" in said
+
+
 def test_a_check_of_the_topics_that_may_not_describe_the_group_says_so(clerk: Watch) -> None:
     deny(clerk, ResourceType.GROUP, clerk.group, AclOperation.DESCRIBE)
     said = clerk.run("topics", "check", "--config", clerk.settings(), expect=1)

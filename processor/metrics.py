@@ -176,7 +176,8 @@ class WorkerMetrics:
         )
         self.lag_seconds = Gauge(
             "processor_worker_lag_seconds",
-            "Age of the newest judged record while there are newer ones, else 0.",
+            "Age of the newest judged record while there are newer ones, else 0; before there is any, of the "
+            "first one read, or of the assignment.",
             ["partition"],
             registry=r,
         )
@@ -303,9 +304,9 @@ class WorkerMetrics:
             gauge.clear()
 
     def watch(self, *, commit_age: Callable[[], float]) -> None:
-        """Read this at each scrape: seconds that judged records have waited for their commit."""
+        """Read this at each scrape: seconds that records read have waited for their commit."""
         Gauge(
             "processor_worker_commit_age_seconds",
-            "How long judged records have waited for their commit; alarm on a minute.",
+            "How long records have waited for their commit since they were read; alarm on a minute.",
             registry=self.registry,
         ).set_function(commit_age)

@@ -64,6 +64,7 @@ class Judge:
         self._metrics = metrics
         self._clock = clock
         self._partitions: dict[int, Partition] = {}
+        self._ends: Mapping[int, int] = {}
         self._generation = -1
         self._lock = asyncio.Lock()
         #: Set when Kafka did not take what the last release had to save: it is judged again.
@@ -119,10 +120,20 @@ class Judge:
 
     async def judge(self, partition: int, run: Run) -> None:
         """Judge a run and return when what came of it is safe; see `Flow.judge`."""
+        state = self._partitions.get(partition)
+        if state is None:
+            return  # given up in the meantime: whoever has it now reads these again
+        state.handed, state.oldest = asyncio.get_running_loop().time(), run[0].timestamp
+        try:
+            await self._judge(partition, run)
+        finally:
+            state.handed = None
+
+    async def _judge(self, partition: int, run: Run) -> None:
         async with self._lock:
             state = self._partitions.get(partition)
             if state is None:
-                return  # given up in the meantime: whoever has it now reads these again
+                return  # as above
             end = self._consumer().lag_end(partition)
             verdict, new = state.admit(run, end)
             if verdict is Verdict.REWIND:
@@ -237,14 +248,19 @@ class Judge:
         )
         _LOG.error(text)
 
+    def note_ends(self, ends: Mapping[int, int]) -> None:
+        """The offsets at which the partitions end, as Kafka was just asked."""
+        self._ends = ends
+
     def measure(self) -> None:
         """Set the gauges that are read off the partitions."""
         rows: dict[str, int] = {}
         held = 0
         for number, state in self._partitions.items():
-            end = self._consumer().lag_end(number)
-            lag = max(0, end - state.position) if end is not None else 0
-            age = max(0.0, self._clock.now() - state.newest / 1000) if lag and state.newest else 0.0
+            # A fetch tells the end, too; but none is made while the queue is full.
+            end = max(self._consumer().lag_end(number) or 0, self._ends.get(number, 0))
+            lag = max(0, end - state.position)
+            age = max(0.0, self._clock.now() - state.behind / 1000) if lag else 0.0
             self._metrics.lag_records.labels(str(number)).set(lag)
             self._metrics.lag_seconds.labels(str(number)).set(age)
             if state.engine.clock.at:
@@ -297,6 +313,7 @@ class Judge:
             start = known.first
         excess = Excess(series=self._settings.engine.series, dead_letters=self._settings.worker.dead_letters)
         loaded = Partition(engine, excess, position=start, saved=start, begun=begun, topic=known.topic)
+        loaded.oldest = int(self._clock.now() * 1000)
         self._tell_rules(number, loaded)
         if snapshot is not None and (
             snapshot.rules != engine.schedule.name or (known.topic and known.topic != known.judged)
@@ -368,11 +385,8 @@ class Judge:
             metrics.dead.labels(one.reason.value).inc()
 
     def _commit_age(self) -> float:
-        now = time.monotonic()
-        waits = [
-            now - s.uncommitted_since for s in self._partitions.values() if s.uncommitted_since is not None
-        ]
-        return max(waits, default=0.0)
+        waits = (state.waits_since for state in list(self._partitions.values()))
+        return max((time.monotonic() - since for since in waits if since is not None), default=0.0)
 
 
 def _misplacement(topics: TopicSettings, partition: int, home: int, key: bytes) -> str:

@@ -38,6 +38,8 @@ class Partition:
         position: the next record to judge.
         saved: everything below is covered by an acknowledged snapshot.
         dirty_since: when the first record after `saved` was judged; None when there is none.
+        handed: when the run that is being judged was handed over; None when there is none.
+        oldest: time of receipt of that run's first record, or of the assignment before there was any run.
         newest: time of receipt of the newest judged record, milliseconds since the epoch.
         begun: see `Engine.load`.
         crowded: the schedule that had no room for the rules of the file; None when they are not waiting.
@@ -51,12 +53,25 @@ class Partition:
     saved: int
     dirty_since: float | None = None
     uncommitted_since: float | None = None
+    handed: float | None = None
+    oldest: int = 0
     newest: int = 0
     begun: int = 0
     crowded: Schedule | None = None
     topic: str = ""
     encoder: Encoder = field(default_factory=Encoder)
     _skipped_to: int | None = field(default=None)
+
+    @property
+    def behind(self) -> int:
+        """Time of receipt that it has come to, milliseconds since the epoch."""
+        return self.newest or self.oldest
+
+    @property
+    def waits_since(self) -> float | None:
+        """Since when something that was handed over is not committed; None when all is."""
+        since = [each for each in (self.handed, self.uncommitted_since) if each is not None]
+        return min(since, default=None)
 
     def admit(self, run: Run, end: int | None = None) -> tuple[Verdict, Run | None]:
         """What of a run to judge; `end`: the next offset to be written, None when nobody knows."""

@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaError
 
 from processor.clock import SystemClock
 from processor.engine import warm
+from processor.errors import StreamError
 from processor.flow import batch
 from processor.flow.app import make_app
 from processor.flow.fault import describe_fault
@@ -36,6 +37,7 @@ _LOG = logging.getLogger(__name__)
 _LINGER = 0.001
 _TICK = 0.1
 _MEASURE = 1.0
+_ASK = 2.0
 #: Objects made and not yet freed before Python looks for cycles: some more than a run leads to.
 _COLLECT = 100_000
 #: Buffers of at least this many bytes have pages of their own (mallopt(3)).
@@ -113,7 +115,8 @@ async def _run(
     watching = watch_partitions(producer, settings.topics)
     watching_topic = watch_topic(Admin(settings.kafka), settings.topics.telemetry, topic)
     living = _live(app, settings), _watch_group(app, settings)
-    parts = (*living, _save(judge), _measure(judge), following, watching, watching_topic)
+    measuring = _measure(judge), _ask_ends(judge, settings)
+    parts = (*living, _save(judge), *measuring, following, watching, watching_topic)
     tasks = [asyncio.create_task(part) for part in parts]
     ready = asyncio.create_task(_say_ready(app, exposition.url))
     stop = asyncio.create_task(stopping.wait())
@@ -191,6 +194,15 @@ async def _measure(judge: Judge) -> None:
     while True:
         await asyncio.sleep(_MEASURE)
         judge.measure()
+
+
+async def _ask_ends(judge: Judge, settings: ProcessorSettings) -> None:
+    """Ask for the partitions' ends apart from the fetches, which stand still when the judge does."""
+    admin, topics = Admin(settings.kafka), settings.topics
+    while True:
+        with contextlib.suppress(StreamError):
+            judge.note_ends(await asyncio.to_thread(admin.ends, topics.telemetry, topics.partitions))
+        await asyncio.sleep(_ASK)
 
 
 async def _say_ready(app: BatchApp, url: str) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined] # its types forget it
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from processor.errors import StreamError
@@ -166,6 +166,22 @@ class Admin:
                 return None
             raise StreamError(f"topic {topic} cannot be described: {error.args[0].str()}") from None
         return str(found.topic_id)
+
+    def ends(self, topic: str, partitions: int) -> dict[int, int]:
+        """The next offset to be written of each partition that tells it.
+
+        Raises:
+            StreamError: no broker answers.
+        """
+        latest: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call] # as above
+        asked = {TopicPartition(topic, number): latest for number in range(partitions)}
+        found: dict[int, int] = {}
+        try:
+            for one, future in self._client.list_offsets(asked, request_timeout=_TIMEOUT).items():
+                found[one.partition] = future.result().offset
+        except KafkaException as error:
+            raise StreamError(f"the end of {topic} cannot be read: {error.args[0].str()}") from None
+        return found
 
     def extend(self, counts: Mapping[str, int]) -> None:
         """Raise topics' numbers of partitions, in this order; one that has as many already stays as it is.

@@ -239,8 +239,8 @@ class WorkerSettings(_Table, frozen=True):
         Meta(
             ge=1,
             le=300,
-            description="A worker silent for longer loses its partitions. Brokers refuse less than their "
-            "`group.min.session.timeout.ms`, 6 s unless set.",
+            description="A worker silent for longer loses its partitions; stock brokers refuse less than 6 "
+            "(`group.min.session.timeout.ms`).",
             extra={"unit": "s"},
         ),
     ] = 6.0

@@ -1,5 +1,6 @@
 """An account without a right: the command ends, and says which right to grant."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # its types fo
     ResourceType,
 )
 
-from tests.support.kafka import ApacheKafka
+from tests.support.kafka import ApacheKafka, until
 from tests.support.telemetry import START, sent
 from tests.support.watch import Watch
 
@@ -103,6 +104,20 @@ def test_a_worker_that_may_not_read_the_telemetry_ends_and_says_so(clerk: Watch)
     write_a_hot_sample(clerk)
     deny(clerk, ResourceType.TOPIC, clerk.topic("telemetry"), AclOperation.READ)
     assert f"topic {clerk.topic('telemetry')} does not give its records: let the account read" in ends(clerk)
+
+
+def test_the_figures_show_that_a_worker_may_not_write_case_events(clerk: Watch) -> None:
+    deny(clerk, ResourceType.TOPIC, clerk.topic("cases"), AclOperation.WRITE)
+    worker = clerk.start("worker", "--config", clerk.settings())
+    for _ in range(12):
+        write_a_hot_sample(clerk)
+        time.sleep(0.2)
+    until(
+        lambda: worker.metric("processor_worker_lag_records") == 12, 15, "every record that waits is counted"
+    )
+    assert worker.metric("processor_worker_samples_total") == 0
+    assert worker.metric("processor_worker_commit_age_seconds") > 2
+    assert worker.metric("processor_worker_lag_seconds") > 2
 
 
 def test_a_session_timeout_that_stock_brokers_refuse_ends_the_worker_and_says_so(tmp_path: Path) -> None:

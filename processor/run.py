@@ -98,6 +98,11 @@ class Run(Sequence[Record]):
         """Let go of the records."""
         self.buffer, self.columns, self.kept = b"", _NOTHING, None
 
+    @property
+    def size(self) -> int:
+        """Bytes of its records."""
+        return int(self.columns["headers_end"][-1] - self.columns["key"][0]) if len(self) else 0
+
     def since(self, offset: int) -> Self:
         """The records from an offset on."""
         return self[int(np.searchsorted(self.columns["offset"], offset)) :]

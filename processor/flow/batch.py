@@ -4,6 +4,7 @@ Format: KIP-98, and "Record Batch" in Kafka's protocol guide. Lengths come from 
 its checksum does: each is held against the record's end, and that against the buffer's.
 """
 
+import math
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
@@ -186,11 +187,19 @@ def warm() -> None:
     reader()(np.frombuffer(b"", np.uint8), np.zeros(0, BATCHES), np.empty(0, COLUMNS))
 
 
-def parse(batches: Sequence[Batch], *, read: Any = None) -> tuple[Run, int]:  # noqa: ANN401 - compiled or plain
-    """The records of batches up to the first that is damaged, and how many batches that is.
+def parse(
+    batches: Sequence[Batch],
+    *,
+    room: float = math.inf,
+    read: Any = None,  # noqa: ANN401 - compiled or plain
+) -> tuple[Run, int, bool]:
+    """The records of batches up to the first that is damaged, how many batches that is, and if it is all.
+
+    All are those that there was room for: how large a batch is, nobody knows before it is unpacked.
 
     Args:
         batches: one at least, in the order of their offsets.
+        room: bytes of the records after which no further batch is unpacked.
         read: another form of the pass, for tests.
 
     Raises:
@@ -200,12 +209,16 @@ def parse(batches: Sequence[Batch], *, read: Any = None) -> tuple[Run, int]:  # 
     pieces: list[bytes] = []
     rows: list[tuple[int, ...]] = []
     end = total = 0
+    sound = True
     for batch in batches:
+        if end >= room:
+            break
         try:
             piece = batch.unpack()
         except KafkaError:
             if not pieces:
                 raise
+            sound = False
             break
         end += len(piece)
         count = max(batch.size, 0)
@@ -223,4 +236,4 @@ def parse(batches: Sequence[Batch], *, read: Any = None) -> tuple[Run, int]:  # 
             )
             raise CorruptRecordException(f"the batch at {batches[0].base} is damaged: {what}")
         columns = columns[: int(found["records"][:whole].sum())]
-    return Run(buffer, columns), whole
+    return Run(buffer, columns), whole, sound and whole == len(rows)

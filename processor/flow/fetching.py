@@ -135,10 +135,16 @@ class FetchedBatches:
 class FetchedRuns(fetcher.PartitionRecords):  # type: ignore[misc] # aiokafka has no types
     """What was fetched of one partition."""
 
+    #: Unpacked bytes of a run after which no further batch joins it: in Kafka a record may be a thousandth of
+    #: what it is in memory, and a run of the most records some gigabytes.
+    largest = 4 << 20
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - aiokafka's signature
         super().__init__(*args, **kwargs)
         self.next_fetch_offset: int
-        self._rest: Run | Batch | None = None
+        self._rest: list[Run | Batch] = []
+        #: How far aiokafka has read, which is further than what is given while something is left.
+        self._read_to = 0
         #: Nothing is left.
         self.exhausted = False
 
@@ -148,71 +154,91 @@ class FetchedRuns(fetcher.PartitionRecords):  # type: ignore[misc] # aiokafka ha
         part = record.part()
         if isinstance(part, Batch) and part.base < record.since:
             # Read by itself, for it is cut.
-            run, _ = parse([part])
+            run, *_ = parse([part])
             return run.since(record.since)
         return part
 
     def take(self, most: int) -> Run:
-        """The next records, `most` at most; none when nothing is left.
+        """The next records, `most` at most, and about `largest` bytes; none when nothing is left.
 
         Raises:
             KafkaError: the next batch is damaged. Whatever came before it has been given: each fetch from now
                 on begins with it, and none goes by it.
         """
+        begin = self.next_fetch_offset
+        parts = self._collect(most)
+        self._read_to = max(self._read_to, self.next_fetch_offset)
+        try:
+            run = self._read(parts)
+        except KafkaError:
+            self.exhausted, self._rest = True, []
+            self.next_fetch_offset = self._read_to = begin
+            raise
+        if len(run) > most:
+            self._rest.insert(0, run[most:])
+            run = run[:most]
+        if self._rest:
+            self.exhausted = False
+            self.next_fetch_offset = _first(self._rest[0])
+        elif self.exhausted:
+            self.next_fetch_offset = self._read_to
+        elif run:
+            self.next_fetch_offset = max(self.next_fetch_offset, run[-1].offset + 1)
+        return run
+
+    def _collect(self, most: int) -> list[Run | Batch]:
+        """Parts of that many records, or one of more; as they say, for they are not unpacked yet."""
         parts: list[Run | Batch] = []
-        room, begin = most, self.next_fetch_offset
+        room = most
         while room > 0 and not self.exhausted:
             try:
-                part = self._rest or next(self, None)
+                part = self._rest.pop(0) if self._rest else next(self, None)
             except Exception:
                 if not parts:
                     raise
                 part = None
-            self._rest = None
             if part is None:
                 self.exhausted = True
                 break
             size = len(part) if isinstance(part, Run) else part.size
             if size > room and parts:
-                self._rest = part
+                self._rest.insert(0, part)
                 break
             parts.append(part)
             room -= max(size, 0)
-        try:
-            run = self._read(parts)
-        except KafkaError:
-            self.exhausted, self._rest, self.next_fetch_offset = True, None, begin
-            raise
-        if len(run) > most:
-            run, self._rest = run[:most], run[most:]
-        if self._rest is not None:
-            self.next_fetch_offset = _first(self._rest)
-        elif not self.exhausted:
-            self.next_fetch_offset = max(self.next_fetch_offset, run[-1].offset + 1)
-        return run
+        return parts
 
     def _read(self, parts: Sequence[Run | Batch]) -> Run:
-        """The records of parts, up to the first that is damaged: there the next fetch begins."""
+        """The records of parts, up to the first that is damaged: there the next fetch begins.
+
+        What there is no room for is taken the next time.
+        """
         runs: list[Run] = []
-        at = 0
+        at, room = 0, self.largest
         while at < len(parts):
+            if room <= 0:
+                self._rest = [*parts[at:], *self._rest]
+                break
             part = parts[at]
             if isinstance(part, Run):
                 runs.append(part)
+                room -= part.size
                 at += 1
                 continue
             group = list(takewhile(lambda each: isinstance(each, Batch), parts[at:]))
             try:
-                run, whole = parse(cast("list[Batch]", group))
+                run, whole, sound = parse(cast("list[Batch]", group), room=room)
             except KafkaError:
                 if not runs:
                     raise
-                whole = 0
+                whole, sound = 0, False
             else:
                 runs.append(run)
+                room -= run.size
             at += whole
-            if whole < len(group):
-                self.exhausted, self._rest = True, None
+            if not sound:
+                self.exhausted, self._rest = True, []
+                self._read_to = _first(parts[at])
                 self.next_fetch_offset = _first(parts[at])
                 break
         return Run.join([run for run in runs if run])

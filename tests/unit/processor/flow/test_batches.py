@@ -37,8 +37,8 @@ def ours(data: bytes, read: Callable[..., int]) -> Run:
     appended = bool(theirs.timestamp_type)
     stamp = theirs.max_timestamp if appended else theirs.first_timestamp
     one = Batch(data, theirs.base_offset, stamp, appended, theirs.compression_type)
-    run, whole = parse([one], read=read)
-    assert whole == 1
+    run, whole, sound = parse([one], read=read)
+    assert (whole, sound) == (1, True)
     return run
 
 

@@ -94,9 +94,10 @@ def logs(draw: st.DrawFn) -> tuple[bytes, list[tuple[int, int]], int]:
     back=st.integers(0, 40),
     most=st.integers(1, 12),
     cut=st.integers(0, 30),
+    largest=st.sampled_from([1, 50, 200, 1 << 22]),
 )
 def test_runs_hold_what_aiokafka_gives_and_end_where_it_ends(
-    log: tuple[bytes, list[tuple[int, int]], int], level: int, back: int, most: int, cut: int
+    log: tuple[bytes, list[tuple[int, int]], int], level: int, back: int, most: int, cut: int, largest: int
 ) -> None:
     data, aborted, end = log
     # The last batch of a fetch may be cut off.
@@ -105,6 +106,7 @@ def test_runs_hold_what_aiokafka_gives_and_end_where_it_ends(
     expected = [fields(record) for record in theirs]
     expected = [(offset, -1 if t is None else t, *rest) for offset, t, *rest in expected]
     ours = fetched(data, position=position, aborted=aborted, level=level)
+    ours.largest = largest
     found = []
     while not ours.exhausted:
         run = ours.take(most)
@@ -120,6 +122,29 @@ def test_a_batch_larger_than_a_run_is_given_in_parts_each_from_its_position() ->
     assert taken == [[101, 102, 103], [104, 105, 106]]
     assert (ours.next_fetch_offset, ours.exhausted) == (107, False)
     assert (len(ours.take(3)), ours.exhausted) == (0, True)
+
+
+@pytest.mark.parametrize("legacy", [0, 1])
+def test_a_run_is_bounded_by_what_its_records_are_in_memory_not_in_kafka(legacy: int) -> None:
+    """A hundred batches of a few hundred bytes each, and of 64 KiB once they are unpacked."""
+    large = [Sent(0, 0, b"k", b" " * 65_536, [])]
+    data = b"".join(
+        make_legacy(large, base=n, magic=1, codec="gzip")
+        if n < legacy
+        else make_batch(large, base=n, codec="gzip")
+        for n in range(100)
+    )
+    assert len(data) < 100_000
+    ours = fetched(data)
+    ours.largest = 1 << 20
+    taken = []
+    while not ours.exhausted:
+        run = ours.take(10_000)
+        assert run.size < (1 << 20) + 2 * 65_536
+        taken.append([record.offset for record in run])
+    assert [offset for offsets in taken for offset in offsets] == list(range(100))
+    assert len(taken) in {6, 7}
+    assert ours.next_fetch_offset == 100
 
 
 def test_a_run_of_several_batches_is_one_buffer() -> None:

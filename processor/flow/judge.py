@@ -134,8 +134,7 @@ class Judge:
             state = self._partitions.get(partition)
             if state is None:
                 return  # as above
-            end = self._consumer().lag_end(partition)
-            verdict, new = state.admit(run, end)
+            verdict, new = state.admit(run, lambda: self._consumer().lag_end(partition))
             if verdict is Verdict.REWIND:
                 self._metrics.gaps.inc()
                 _LOG.warning(
@@ -153,11 +152,10 @@ class Judge:
             if verdict is Verdict.CUT:
                 self._metrics.cuts.inc()
                 _LOG.error(
-                    "%s[%d] ends at %d now, and was judged up to %d: it was made anew or has lost its end; "
+                    "%s[%d] ends before %d, up to which it was judged: it was made anew or has lost its end; "
                     "judging all that it holds from %d",
                     self._settings.topics.telemetry,
                     partition,
-                    end,
                     state.position,
                     new[0].offset,
                 )

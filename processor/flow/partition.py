@@ -6,6 +6,7 @@ their way through Faust's queues, or deleted by Kafka's retention. Fetching agai
 the topic itself ends before the position, it was made anew or lost its end: what it holds may be unjudged.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
@@ -73,11 +74,14 @@ class Partition:
         since = [each for each in (self.handed, self.uncommitted_since) if each is not None]
         return min(since, default=None)
 
-    def admit(self, run: Run, end: int | None = None) -> tuple[Verdict, Run | None]:
-        """What of a run to judge; `end`: the next offset to be written, None when nobody knows."""
+    def admit(
+        self, run: Run, find_end: Callable[[], int | None] = lambda: None
+    ) -> tuple[Verdict, Run | None]:
+        """What of a run to judge; `find_end`: the next offset to be written, None when nobody knows."""
         first, last = run[0].offset, run[-1].offset
         position = self.position
         if last < position:
+            end = find_end()
             if end is not None and last < end < position:
                 self._skipped_to = None
                 return Verdict.CUT, run

@@ -58,6 +58,9 @@ def test_what_a_log_that_lost_its_end_takes_anew_is_judged(node: ApacheKafka, tm
         # Those that the log still has come again, and are known.
         assert program.metric("processor_worker_samples_total", outcome="late") == 100
         assert program.metric("processor_worker_log_cuts_total") == 1
-        assert "was judged up to 300: it was made anew or has lost its end" in program.said
+        assert (
+            "[0] ends before 300, up to which it was judged: it was made anew or has lost its end"
+            in program.said
+        )
     finally:
         watch.close()

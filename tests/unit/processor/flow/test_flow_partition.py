@@ -46,7 +46,7 @@ def test_what_a_topic_that_was_made_anew_holds_is_judged_once_and_in_order(parti
     partition.admit(run(120, 129))
     for first in (0, 10):
         new = run(first, first + 9)
-        assert partition.admit(new, 40)[0] is (Verdict.JUDGE if first else Verdict.CUT)
+        assert partition.admit(new, lambda: 40)[0] is (Verdict.JUDGE if first else Verdict.CUT)
         partition.advance(new, 1.0)
     assert partition.position == 20
     assert admit(partition, run(0, 19)) == (Verdict.DROP, [])
@@ -55,7 +55,7 @@ def test_what_a_topic_that_was_made_anew_holds_is_judged_once_and_in_order(parti
 
 @pytest.mark.parametrize("end", [None, 90, 100, 110])
 def test_what_repeats_is_no_sign_of_a_topic_that_lost_its_end(partition: Partition, end: int | None) -> None:
-    assert partition.admit(run(85, 95), end)[0] is Verdict.DROP
+    assert partition.admit(run(85, 95), lambda: end)[0] is Verdict.DROP
 
 
 def test_a_hole_that_is_still_there_after_fetching_again_is_lost(partition: Partition) -> None:

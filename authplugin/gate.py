@@ -244,14 +244,15 @@ class Gate:
         self._tell_topic(grant, action, topic, decision)
         return decision
 
-    def authorize_late(self, grant: Grant, action: Action, topic: str) -> Decision:
+    def authorize_late(self, session: Session, action: Action, topic: str) -> Decision:
         """Decide as `authorize` does, for a client that has gone: its grant must hold to this moment.
 
-        That is how wills are judged, which a broker may send long after: not when the token has ended, or
-        is revoked, or its asset quarantined or not provisioned any more.
+        That is how wills are judged, which a broker may send long after: not when the session would have
+        ended by now, or its token is revoked, or its asset quarantined or not provisioned any more.
         """
+        grant = session.grant
         try:
-            self._check_late(grant)
+            self._check_late(session)
         except Refused as refused:
             decision: Deny = _deny(refused)
         except Exception as error:  # noqa: BLE001 - as above
@@ -357,16 +358,17 @@ class Gate:
             self._check_client(connect, grant)
         return grant
 
-    def _check_late(self, grant: Grant) -> None:
-        """Check what may have become wrong about a grant since.
+    def _check_late(self, session: Session) -> None:
+        """Check what may have become wrong about a session's grant since.
 
         Raises:
-            Refused: ``expired revoked asset_unknown quarantined issuer_unknown``.
+            GrantRefused: ``expired revoked asset_unknown quarantined issuer_unknown``.
         """
+        grant = session.grant
         issuer = self._policy.issuers.get(grant.issuer)
         if issuer is None:
             raise GrantRefused(Reason.ISSUER_UNKNOWN, "the issuer is not a configured one any more", grant)
-        if self._now() >= grant.expires + issuer.leeway:
+        if self._monotonic() >= session.ends:
             raise GrantRefused(Reason.EXPIRED, "the token has ended since its client left", grant)
         self._standing.check(grant, issuer)
         self._standing.check_quarantine(grant)

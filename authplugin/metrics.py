@@ -63,14 +63,10 @@ class Metrics(Observer):
         kind = (action, None if isinstance(decision, Allow) else decision.reason)
         topics[kind] = topics.get(kind, 0) + 1
 
-    def flooded(self, *, publishes: int, deliveries: int, subscriptions: int) -> None:
-        """Count topics that a door refused by itself, because one client asked for too many at once."""
-        topics = self._tally.topics
-        counts = {Action.PUBLISH: publishes, Action.RECEIVE: deliveries, Action.SUBSCRIBE: subscriptions}
-        for action, count in counts.items():
-            if count:
-                kind = (action, Reason.THROTTLED)
-                topics[kind] = topics.get(kind, 0) + count
+    def flooded(self, subscriptions: int) -> None:
+        """Count filters that a door refused by itself, because one client sent too many at once."""
+        topics, kind = self._tally.topics, (Action.SUBSCRIBE, Reason.THROTTLED)
+        topics[kind] = topics.get(kind, 0) + subscriptions
 
     def failed(self, _error: Exception) -> None:
         """Count a fault of the gate."""

@@ -6,6 +6,7 @@ are live at once is the policy's, and a new one is a debt of the asset at an add
 a copy of its token uses up what the device may do where it is. The bare asset id is always let in.
 """
 
+from array import array
 from collections import OrderedDict
 
 from authplugin.clock import Clock
@@ -25,6 +26,8 @@ CAPACITY = 100_000
 
 Place = tuple[str, bytes]
 
+_NONE = array("q")
+
 
 class Suffixes:
     """Those seen of late; bounded, for one thread at a time."""
@@ -33,22 +36,24 @@ class Suffixes:
         self._monotonic = clock.monotonic
         self._debts: Debts[Place] = Debts(at_once=AT_ONCE, paid_seconds=PAID_SECONDS, capacity=CAPACITY)
         # Numbers for client ids, which may be long; first goes where the last new one is longest ago.
-        self._known: OrderedDict[Place, tuple[int, ...]] = OrderedDict()
+        self._known: OrderedDict[Place, array[int]] = OrderedDict()
 
     def admits(self, client_id: str, asset_id: str, address: str) -> bool:
         """Whether a client may come in under a client id of its asset that is not live."""
         place = asset_id, network(address)
-        return hash(client_id) in self._known.get(place, ()) or self._debts.admits(place, self._monotonic())
+        return hash(client_id) in self._known.get(place, _NONE) or self._debts.admits(
+            place, self._monotonic()
+        )
 
     def opened(self, client_id: str, asset_id: str, address: str) -> None:
         """Note that it has come in."""
         place = asset_id, network(address)
-        known = self._known.get(place, ())
+        known = self._known.get(place, _NONE)
         number = hash(client_id)
         if number in known:
             return
         self._debts.charge(place, self._monotonic())
-        self._known[place] = (*known, number)[-REMEMBERED:]
+        self._known[place] = array("q", (*known, number)[-REMEMBERED:])
         self._known.move_to_end(place)
         if len(self._known) > CAPACITY:
             self._known.popitem(last=False)

@@ -194,7 +194,7 @@ class CacheTable(Table, frozen=True, kw_only=True):
     capacity: Annotated[
         int,
         number(
-            "Good tokens remembered, 0.5 kB each; of those used before, as many again; and up to 10,000 "
+            "Good tokens remembered, 0.5 kB each; of those used before, as many again; and as many "
             "sessions that ended, for wills that are sent later.",
             ge=0,
             le=10_000_000,

@@ -162,7 +162,7 @@ class Plugin:
         # Who came in by an exchange, as they asked: the broker asks again at SIGHUP and has no password.
         self._proved: dict[int, Connect] = {}
         self._departures = Departures()
-        self._absent = Absent(assembly.loaded.settings.cache.capacity)
+        self._absent = Absent(assembly.gate.policy, assembly.loaded.settings.cache.capacity)
         self._turned = 0.0
         self._steps = (
             self._cut_exchanges,
@@ -283,9 +283,9 @@ class Plugin:
         subscribes, publishes = action is Action.SUBSCRIBE, action is Action.PUBLISH
         decision: Decision
         absent = self._absent.find(client) if session is None and not retained else None
-        if absent is not None:
+        if absent is not None and absent.grant.asset_id == asset_id:
             grant = absent.grant
-            decision = self._gate.authorize_late(grant, action, name)
+            decision = self._gate.authorize_late(absent, action, name)
         elif session is None:
             grant = Grant(asset_id, "", 0.0, b"", b"", Terms("", "", self._gate.policy.topics))
             decision = _NOBODY if not retained else _judge_retained(grant, action, name)
@@ -306,17 +306,17 @@ class Plugin:
         return Answer(ALLOW)
 
     @_closed
-    def tick(self, publishes: int = 0, deliveries: int = 0, subscriptions: int = 0) -> Answer:
+    def tick(self, subscriptions: int) -> Answer:
         """Four times a second: end what is due, write the lines that wait, adopt a changed file.
 
-        The numbers are topics that the shim refused without a question since: too many of one client at once.
+        ``subscriptions`` is how many the shim refused without a question since: too many of one client.
         """
         effects: list[Effect] = []
-        if publishes or deliveries or subscriptions:
-            self._metrics.flooded(publishes=publishes, deliveries=deliveries, subscriptions=subscriptions)
-            count = publishes + deliveries + subscriptions
-            if self._lines.take("topics of one client at once"):
-                effects += self._note(f"refused {count} topics: throttled (too many of one client at once)")
+        if subscriptions:
+            self._metrics.flooded(subscriptions)
+            if self._lines.take("filters of one client at once"):
+                why = "throttled (too many filters of one client at once)"
+                effects += self._note(f"refused {subscriptions} subscriptions: {why}")
         for step in self._steps:
             try:
                 step(effects)
@@ -342,6 +342,7 @@ class Plugin:
         """The broker reads its configuration anew, and asks about every client next."""
         before = self._assembly.loaded
         answer = self._live.reload()
+        self._absent.judge_by(self._gate.policy)
         if self._assembly.loaded is not before or self._live.wrong is not None:
             self._departures.expect_questions(self._sessions.snapshot())
         self.budget.seconds = self._assembly.loaded.settings.mosquitto.budget_ms / 1000

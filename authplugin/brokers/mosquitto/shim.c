@@ -167,7 +167,7 @@ enum {
 	NAME_LENGTH = 128,
 	SERVICES = 64,
 	ROADS = 16,
-	QUESTIONS = 200,       /* about topics, of one client in a row and between two ticks: a millisecond of Python's */
+	QUESTIONS = 200,       /* about filters, of one client in a row and between two ticks: a millisecond of Python's */
 	TICK_MS = 250,         /* who is revoked is gone within a second, and idle brokers are woken rarely */
 	CERTIFICATE_LENGTH = 16384,
 };
@@ -209,9 +209,10 @@ static struct {
 	int (*i2d_X509)(void *certificate, unsigned char **der);
 	void (*X509_free)(void *certificate);
 	int64_t last_tick; /* milliseconds; 0 makes the next turn of the loop a tick */
-	const struct mosquitto *asker; /* whose topics Python was asked about last, `asked` times in a row since the tick */
+	const struct mosquitto *asker; /* about whose filters Python was asked last, `asked` times in a row since the tick */
 	unsigned asked;
-	long unasked[ACL_SUBSCRIBE + 1]; /* refused without a question since the tick, by what was asked about */
+	long unasked;    /* refused without a question since the tick */
+	bool kicking;    /* the broker is ending somebody for us, and asks about what it stores for them */
 } gate;
 
 /*
@@ -427,10 +428,13 @@ static void perform(PyObject *effect, struct evt_extended_auth *e)
 		/* Queued by the broker, with a copy of ours; delivered to whom the acl_file lets read it. */
 		mosquitto_broker_publish_copy(NULL, text, (int)length, bytes, 1, false, NULL);
 	}else if(size == 2){
-		/* A kick calls back into on_disconnect at once; the effect is still ours then. */
+		/* A kick calls back at once, into on_disconnect and on_acl_check; the effect is still ours then. */
+		bool before = gate.kicking;
+		gate.kicking = true;
 		if(code == KICK) mosquitto_kick_client_by_clientid(text, false);
 		else if(code == KICK_ALL && *text) mosquitto_kick_client_by_username(text, false);
-		else if(code == HURRY) gate.last_tick = 0;
+		gate.kicking = before;
+		if(code == HURRY) gate.last_tick = 0;
 		else if(code == LOG_NOTICE || code == LOG_WARNING || code == LOG_ERR) mosquitto_log_printf((int)code, "authplugin: %s", text);
 	}
 }
@@ -594,18 +598,26 @@ static bool on_a_road(const struct road *roads, size_t count, const char *asset,
 	return false;
 }
 
+/* Whether it is no connection's: of no protocol, and, where 2.1 can say so, listed under no client id. */
+static bool is_made_up(const struct mosquitto *client)
+{
+	if(mosquitto_client_protocol_version(client)) return false;
+	const char *client_id = mosquitto_client_id(client);
+	return !gate.client_of || !client_id || gate.client_of(client_id) != client;
+}
+
 /*
- * Whether Python is asked about a topic. One packet may name thousands, and everybody waits while Python is asked:
+ * Whether Python is asked about a filter. One packet may hold thousands, and everybody waits while Python is asked:
  * beyond some of one client in a row the answer is no, and the next tick hears how often.
  */
-static bool may_ask(const struct evt_acl_check *e)
+static bool may_ask(const struct mosquitto *client)
 {
-	if(gate.asker != e->client){
-		gate.asker = e->client;
+	if(gate.asker != client){
+		gate.asker = client;
 		gate.asked = 0;
 	}
 	if(gate.asked++ < QUESTIONS) return true;
-	gate.unasked[e->access]++;
+	gate.unasked++;
 	return false;
 }
 
@@ -626,12 +638,17 @@ static int on_acl_check(int event, void *event_data, void *userdata)
 	if(is_service(username)) return ERR_PLUGIN_DEFER;
 	/*
 	 * Who publishes and is not connected either left a will, which may be sent days later and is Python's to judge; or
-	 * a retained message, which the broker asks about in the name of a client that it makes up, of no protocol.
+	 * a retained message, which the broker asks about in the name of a client that it makes up.
 	 */
 	bool remains = e->access == ACL_WRITE && !is_present(e->client);
-	bool retained = remains && !mosquitto_client_protocol_version(e->client);
+	bool retained = remains && is_made_up(e->client);
 	if(allowed && (!remains || retained)) return gate.agreed ? ERR_SUCCESS : ERR_PLUGIN_DEFER;
-	if(!may_ask(e)) return ERR_ACL_DENIED;
+	/*
+	 * A kick has the broker ask whether what it stores for the client may stay subscribed to. It may: that was judged
+	 * when it was subscribed to, what it brings is judged when it is delivered, and a no would take it away for good.
+	 */
+	if(e->access == ACL_SUBSCRIBE && gate.kicking) return ERR_PLUGIN_DEFER;
+	if(e->access == ACL_SUBSCRIBE && !may_ask(e->client)) return ERR_ACL_DENIED;
 
 	int gil = py.PyGILState_Ensure();
 	PyObject *arguments[] = {
@@ -665,13 +682,9 @@ static int on_tick(int event, void *event_data, void *userdata)
 	gate.reloading = false;
 	gate.asker = NULL;
 	int gil = py.PyGILState_Ensure();
-	PyObject *arguments[] = {
-		py.PyLong_FromLong(gate.unasked[ACL_WRITE]),
-		py.PyLong_FromLong(gate.unasked[ACL_READ]),
-		py.PyLong_FromLong(gate.unasked[ACL_SUBSCRIBE]),
-	};
-	memset(gate.unasked, 0, sizeof(gate.unasked));
-	ask(gate.tick, "the gate failed at its tick", arguments, 3, NULL, NULL);
+	PyObject *arguments[] = {py.PyLong_FromLong(gate.unasked)};
+	gate.unasked = 0;
+	ask(gate.tick, "the gate failed at its tick", arguments, 1, NULL, NULL);
 	py.PyGILState_Release(gil);
 	return ERR_SUCCESS;
 }

@@ -200,3 +200,23 @@ def test_nobody_connects_as_a_stored_session_without_its_password(gate_of: Gates
                 with gated.client() as client:
                     name = "bridge-1" if username == SERVICE else SHORT
                     assert client.connect(name, username, password, clean=False) == NOT_AUTHORIZED
+
+
+def test_a_session_that_the_gate_ends_keeps_what_it_was_subscribed_to(
+    gate_of: Callable[..., AbstractContextManager[Gated]], tmp_path: Path
+) -> None:
+    filters = [f"assets/{ASSET}/commands/c{number}" for number in range(250)]
+    with gate_of(tmp_path) as gated:
+        with gated.client() as client:
+            token = gated.token(exp=int(time.time()) - 30 + 5)
+            assert client.connect(SHORT, "", token, clean=False, expiry=3600) == 0
+            for first in (0, 125):
+                assert set(client.subscribe(*filters[first : first + 125])) == {1}
+                time.sleep(0.6)  # between two ticks fewer are asked about
+            client.wait_closed()
+        with gated.service() as service:
+            for topic in filters:
+                assert service.publish(topic) == 0
+        with gated.client() as client:
+            assert client.connect(SHORT, "", gated.token(), clean=False, expiry=3600) == 0
+            assert {message.topic for message in client.messages(250)} == set(filters)

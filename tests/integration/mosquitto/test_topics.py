@@ -1,11 +1,14 @@
 """What a device may touch: its own topics and nothing of anyone else's, however it asks."""
 
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
 
 import pytest
 
 from authplugin.jose.identity import suffix
-from tests.support.mqtt import Closed, Will
+from tests.support.mqtt import PUBLISH, Closed, Will, packet, text
 
 from .conftest import ASSET, OTHER, OTHER_SHORT, SHORT, Gated
 
@@ -221,4 +224,18 @@ def test_python_is_asked_about_some_of_the_filters_of_one_packet_and_all_refusal
         assert client.subscribe(f"assets/{ASSET}/commands/#") == [1]
     assert gated.decisions(**counted) == before[0] + 5000
     assert 200 <= gated.decisions(reason="topic_denied", **counted) - before[1] <= 400
-    gated.broker.wait_for("refused .* topics: throttled")
+    gated.broker.wait_for("refused .* subscriptions: throttled")
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_what_a_device_has_saved_up_is_let_through_also_where_python_judges_each_message(
+    gate_of: Callable[..., AbstractContextManager[Gated]], tmp_path: Path, version: int
+) -> None:
+    topics = '\n[topics]\npublish = ["assets/{aid}/telemetry/+/raw", "assets/{aid}/status"]\n'
+    with gate_of(tmp_path, extra=topics) as gated, gated.service() as bridge:
+        bridge.subscribe("assets/#", qos=0)
+        with gated.device(version=version) as client:
+            for number in range(1, 1001):
+                body = text(f"assets/{ASSET}/telemetry/s/raw") + number.to_bytes(2)
+                client.send(packet(PUBLISH, 2, body + (b"\0" if version == 5 else b"") + b"1"))
+            assert len(bridge.messages(1000)) == 1000

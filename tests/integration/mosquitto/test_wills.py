@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.mqtt import Closed, Will
 
-from .conftest import ASSET, OTHER, SHORT, Gated
+from .conftest import ASSET, AUDIENCE, OTHER, SHORT, Gated
 from .test_delivery import fresh
 
 pytestmark = pytest.mark.needs("mosquitto", "cc")
@@ -149,5 +149,26 @@ def test_a_delayed_will_is_not_sent_once_its_asset_is_revoked(
                 assert client.connect(SHORT, "", gated.token(), will=will, expiry=60) == 0
             (tmp_path / "revoked.jsonl").write_text(json.dumps({"asset": ASSET}) + "\n")
             gated.broker.wait_for("refused asset .* to publish .*: revoked")
+            with pytest.raises(TimeoutError):
+                bridge.messages(1, deadline=0.3)
+
+
+@pytest.mark.parametrize(("changes", "sent"), [("the audience", False), ("nothing", True)])
+def test_a_delayed_will_is_judged_by_the_policy_in_force(
+    gate_of: Callable[..., AbstractContextManager[Gated]], tmp_path: Path, changes: str, *, sent: bool
+) -> None:
+    with gate_of(tmp_path) as gated, gated.service() as bridge:
+        bridge.subscribe("assets/#")
+        will = Will(f"assets/{ASSET}/status", b"later", retain=True, delay=3)
+        with gated.client() as client:
+            assert client.connect(SHORT, "", gated.token(), will=will, expiry=60) == 0
+        config = tmp_path / "gate.toml"
+        if changes == "the audience":
+            config.write_text(config.read_text().replace(AUDIENCE, "https://other.example.com"))
+        gated.broker.reload()
+        if sent:
+            assert fresh(bridge).payload == b"later"
+        else:
+            gated.broker.wait_for("refused asset .* to publish .*: topic_denied")
             with pytest.raises(TimeoutError):
                 bridge.messages(1, deadline=0.3)

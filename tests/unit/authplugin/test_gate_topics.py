@@ -3,6 +3,7 @@ import pytest
 from authplugin.errors import Reason
 from authplugin.model import Action, Allow, Deny, Grant, Terms
 from authplugin.revocation import NONE, parse_revocations
+from authplugin.sessions import Session
 from tests.support.gates import AID, DID, SHORT, Bench, refused
 
 OTHER = "02iAB00000XdEfGYAV"
@@ -88,43 +89,51 @@ class TestAWill:
 
     TOPIC = f"assets/{AID}/status"
 
-    def late(self, bench: Bench, grant: Grant, topic: str = TOPIC) -> str | None:
-        decision = bench.gate.authorize_late(grant, Action.PUBLISH, topic)
+    def left(self, bench: Bench, grant: Grant) -> Session:
+        """A session of that grant, which has ended."""
+        bench.gate.open_session(AID, 1, grant)
+        session = bench.gate.close_session(AID, 1)
+        assert session is not None
+        return session
+
+    def late(self, bench: Bench, session: Session, topic: str = TOPIC) -> str | None:
+        decision = bench.gate.authorize_late(session, Action.PUBLISH, topic)
         assert bench.witness.decisions[-1] == decision
         return None if isinstance(decision, Allow) else refused(decision)
 
     def test_goes_where_its_grant_reaches_and_nowhere_else(self, bench: Bench) -> None:
-        grant = bench.grant()
-        assert self.late(bench, grant) is None
-        assert self.late(bench, grant, f"assets/{OTHER}/status") == "topic_denied"
+        session = self.left(bench, bench.grant())
+        assert self.late(bench, session) is None
+        assert self.late(bench, session, f"assets/{OTHER}/status") == "topic_denied"
 
-    def test_is_held_back_from_the_second_its_token_has_ended(self, bench: Bench) -> None:
-        grant = bench.grant()
-        bench.clock.advance(grant.expires + 30 - bench.clock.now() - 1)
-        assert self.late(bench, grant) is None
+    def test_is_held_back_from_the_second_its_session_would_have_ended(self) -> None:
+        bench = Bench(jitter=3.0)
+        session = self.left(bench, bench.grant())
+        bench.clock.advance(session.grant.expires + 30 + 3 - bench.clock.now() - 1)
+        assert self.late(bench, session) is None
         bench.clock.advance(1)
-        assert self.late(bench, grant) == "expired"
+        assert self.late(bench, session) == "expired"
 
     def test_is_held_back_while_its_token_is_revoked(self, bench: Bench) -> None:
-        grant = bench.grant()
+        session = self.left(bench, bench.grant())
         bench.gate.revoke(parse_revocations(f'{{"asset":"{AID}"}}'.encode(), "revocations"))
-        assert self.late(bench, grant) == "revoked"
+        assert self.late(bench, session) == "revoked"
         bench.gate.revoke(NONE)
-        assert self.late(bench, grant) is None
+        assert self.late(bench, session) is None
 
     def test_is_held_back_while_its_asset_is_quarantined(self, bench: Bench) -> None:
-        grant = bench.grant()
+        session = self.left(bench, bench.grant())
         bench.gate.quarantine(AID, 10.0)
-        assert self.late(bench, grant) == "quarantined"
+        assert self.late(bench, session) == "quarantined"
         bench.clock.advance(11)
-        assert self.late(bench, grant) is None
+        assert self.late(bench, session) is None
 
     def test_is_held_back_when_its_issuer_is_no_longer_known(self, bench: Bench) -> None:
         terms = Terms("https://gone.example.com", "k", bench.policy.topics)
         stranger = Grant(AID, DID, bench.clock.now() + 60, b"", b"", terms)
-        assert self.late(bench, stranger) == "issuer_unknown"
+        assert self.late(bench, self.left(bench, stranger)) == "issuer_unknown"
 
     def test_is_held_back_when_the_gate_fails(self, bench: Bench) -> None:
-        grant = bench.grant()
+        session = self.left(bench, bench.grant())
         bench.gate.revoke(object())  # type: ignore[arg-type] # a fault
-        assert self.late(bench, grant) == "internal"
+        assert self.late(bench, session) == "internal"

@@ -54,6 +54,8 @@ class Pulse:
 
     def beat(self, now: int) -> bytes:
         """A heartbeat to publish."""
+        # Who ran before now started before now: the clock was ahead then, and has been set.
+        self._started = min(self._started, now)
         return msgspec.json.encode(Heartbeat(now, self._bridge, self._started, self._process))
 
     def receive(self, payload: bytes, now: int) -> Heartbeat | None:

@@ -36,6 +36,8 @@ _REFUSED = frozenset(
 #: Kafka finds the record invalid: mostly its time, which is our clock's and may be ahead of Kafka's own.
 _INVALID = frozenset({KafkaError.INVALID_RECORD, KafkaError.INVALID_TIMESTAMP})
 
+_CLOCK = "is this host's clock ahead? set it"
+
 #: The account may not write there, until somebody grants it.
 _FORBIDDEN = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED})
 
@@ -219,7 +221,7 @@ class SafeProducer:
             self._fail(f"the producer cannot go on ({error.str()}): restart; nothing unacknowledged is lost")
         elif code in _INVALID:
             self._alone_until = self._number
-            self._take_back(posted, f"{error.str()}; trying again one by one")
+            self._take_back(posted, f"{error.str()}: {_CLOCK}; trying again one by one")
         elif code in _REFUSED:
             letter = self._bury(record, error.str())
             if letter is None:
@@ -247,7 +249,7 @@ class SafeProducer:
         if number not in self._invalid:
             letter = self._bury(record, error.str())
             if letter is None:
-                self._take_back(posted, f"{error.str()}: is this host's clock ahead? set it; trying again")
+                self._take_back(posted, f"{error.str()}: {_CLOCK}; trying again")
                 return
             self._invalid[number] = (record, letter._replace(timestamp=0))
         self._alone = True
@@ -265,7 +267,7 @@ class SafeProducer:
         record, _ = self._invalid[number]
         if error is not None and error.code() in _INVALID:
             # It is the time, then: the record waits for the clock.
-            why = f"{error.str()}, and of its dead letter: is this host's clock ahead? set it; trying again"
+            why = f"{error.str()}, and of its dead letter: {_CLOCK}; trying again"
             LOGGER.warning("%s: %s", record.topic, why)
             self._take_back(_Posted(number, record, done), why)
         else:

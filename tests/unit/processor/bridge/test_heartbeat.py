@@ -37,6 +37,16 @@ def test_an_earlier_run_of_the_same_bridge_is_carried_it_came_the_same_road() ->
 HOUR = 3_600_000
 
 
+def test_a_bridge_that_started_while_its_clock_was_ahead_gives_way_once_it_is_set() -> None:
+    first = Pulse("bridge", 12 * HOUR, 9)
+    first.beat(12 * HOUR)
+    last = first.beat(10 * HOUR)
+    second = Pulse("bridge", 10 * HOUR + 1000, 1)
+    assert second.receive(last, 10 * HOUR + 1000) is not None
+    with pytest.raises(StreamError, match="took the session over"):
+        first.receive(second.beat(10 * HOUR + 2000), 10 * HOUR + 2000)
+
+
 @pytest.mark.parametrize("age", [2 * HOUR, -2 * HOUR, 60_000], ids=["ahead", "long ago", "a minute ahead"])
 def test_what_a_dead_bridge_left_behind_whose_clock_was_ahead_takes_no_session(age: int) -> None:
     now = 10 * HOUR

@@ -230,8 +230,8 @@ class Device:
         self._client.connect("127.0.0.1", port, clean_start=True)
         self._client.loop_start()
 
-    def publish(self, topic: str, payload: bytes, qos: int = 1) -> None:
-        self._client.publish(topic, payload, qos)
+    def publish(self, topic: str, payload: bytes, qos: int = 1, *, retain: bool = False) -> None:
+        self._client.publish(topic, payload, qos, retain)
         self._sent += 1
 
     def _on_publish(self, *_: object) -> None:

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import signal
+import time
 from collections.abc import Callable
 
 import pytest
@@ -232,6 +233,18 @@ def test_a_second_bridge_on_the_same_client_id_ends_the_first_with_what_to_do(ro
     assert first.process.wait(10) == 1
     assert "run one bridge for each mqtt.client_id" in first.said
     assert second.process.poll() is None
+
+
+@every_source
+def test_what_a_bridge_left_behind_whose_clock_was_ahead_keeps_nobody_from_starting(road: Watch) -> None:
+    later = int(time.time() * 1000) + 7_200_000
+    beat = {"ts": later, "bridge": f"{road.prefix}-bridge", "started": later - 1000, "process": 1}
+    with device(road.mqtt_port) as dead:
+        dead.publish("assetgate/heartbeat", json.dumps(beat).encode(), retain=True)
+        dead.settle()
+    program = bridge(road)
+    until(lambda: program.metric("processor_bridge_heartbeats_total") >= 2, 10, "it beats")
+    assert program.end() == 0
 
 
 @every_source

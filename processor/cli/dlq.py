@@ -11,6 +11,8 @@ from typing import Any
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _SHOWN = 4096
+#: Kafka counts partitions with 32 bits, offsets with 64.
+_LAST_PARTITION, _LAST_OFFSET = 2**31 - 1, 2**63 - 1
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
@@ -66,8 +68,9 @@ def _list(letters: Any, args: argparse.Namespace) -> int:  # noqa: ANN401 - Dead
     for letter in newest:
         found = _described(letter)
         print(
-            f"{found['letter']:>10}  {found['time']}  {found['reason']:<17}  {_safe(found['asset'] or '-')}  "
-            f"{_safe(found['topic'] or '-')}  {found['bytes']} B  {_safe(found['detail'])}"
+            f"{found['letter']:>10}  {found['time']}  {_safe(found['reason']):<17}  "
+            f"{_safe(found['asset'] or '-')}  {_safe(found['topic'] or '-')}  {found['bytes']} B  "
+            f"{_safe(found['detail'])}"
         )
     if not newest:
         print("no letter fits")
@@ -113,9 +116,9 @@ def _replay(letters: Any, args: argparse.Namespace) -> int:  # noqa: ANN401 - as
     for place, description in done.written:
         print(f"{place} {what}: {_safe(description)}")
     for place, why in done.skipped:
-        print(f"{place} skipped: {why}")
+        print(f"{place} skipped: {_safe(why)}")
     for place, why in done.failed:
-        print(f"{place} failed: {why}", file=sys.stderr)
+        print(f"{place} failed: {_safe(why)}", file=sys.stderr)
     verb = "would be written" if args.dry_run else "written"
     print(f"{len(done.written)} {verb}, {len(done.skipped)} skipped, {len(done.failed)} failed")
     return 1 if done.failed else 0
@@ -169,7 +172,8 @@ def _dump(value: bytes) -> str:
 
 def _place(text: str) -> tuple[int, int]:
     partition, _, offset = text.partition("/")
-    if not (partition.isdecimal() and offset.isdecimal()):
+    named = partition.isdecimal() and offset.isdecimal()
+    if not (named and int(partition) <= _LAST_PARTITION and int(offset) <= _LAST_OFFSET):
         raise argparse.ArgumentTypeError(
             f"found {text!r}, expected partition/offset, as `processor dlq list` prints it"
         )

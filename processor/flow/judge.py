@@ -15,7 +15,7 @@ from processor.cases.event import write_time
 from processor.cases.excess import Excess
 from processor.clock import Clock
 from processor.engine.partition import Engine
-from processor.errors import StreamError
+from processor.errors import DeadReason, StreamError
 from processor.flow.advance import advance
 from processor.flow.letters import case_record, dead_record, lost_record
 from processor.flow.partition import Partition, Verdict
@@ -361,6 +361,7 @@ class Judge:
             end - 1,
         )
         self._metrics.lost_records.inc(end - first)
+        self._metrics.dead.labels(DeadReason.RETENTION.value).inc()
         await self._producer.send([lost_record(self._settings.topics, number, first, end)])
 
     def _count(self, outcome: Outcome, records: int, partition: int) -> None:

@@ -136,11 +136,15 @@ def test_letters_are_listed_by_reason_asset_time_and_number_and_nothing_in_them_
     desk.letter(b"x", OTHER, origin=desk.origin(2), t="telemetry", reason="oversize")
     place = json.loads(desk.dlq("list", "--json", "--asset", ASSET))["letter"]
     assert "\x1b" not in desk.dlq("list") + desk.dlq("show", place)
-    assert len(desk.dlq("list").splitlines()) == 2
+    for nowhere in ("99999999999/0", "0/99999999999999999999"):
+        assert "expected partition/offset" in desk.dlq("show", nowhere, expect=2)
+    desk.letter(b"x", "odd", origin=desk.origin(3), t="telemetry", reason="\x1b[2J")
+    assert "\\u001b[2J" in desk.dlq("list", "--asset", "odd")
+    assert len(desk.dlq("list").splitlines()) == 3
     assert OTHER in desk.dlq("list", "--reason", "oversize")
     assert OTHER in desk.dlq("list", "--asset", OTHER[:15])
     assert len(desk.dlq("list", "--limit", "1").splitlines()) == 1
-    assert len(desk.dlq("list", "--since", "1h").splitlines()) == 2
+    assert len(desk.dlq("list", "--since", "1h").splitlines()) == 3
     later = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
     assert desk.dlq("list", "--since", later) == "no letter fits\n"
     assert "\\u001b[2J" in desk.dlq("show", place)

@@ -73,6 +73,7 @@ def test_records_that_retention_took_before_they_were_judged_are_said_to_be_lost
     until(all_committed(judged, feed.sent), 20, "the rest is judged and committed")
     assert again.metric("processor_worker_recovery_ratio") == 1
     assert again.metric("processor_worker_lost_records_total") == 5
+    assert again.metric("processor_worker_dead_letters_total", reason="retention") == 1
     lost = rf"\[0\]: records {saved[0]} to {saved[0] + 4} were deleted before they were judged"
     assert re.search(lost, again.said)
     (letter,) = read_all(judged.kafka, judged.topic("dead"))[before:]

@@ -224,6 +224,25 @@ def test_the_command_sums_a_good_file_up_and_tries_it_on_a_sample(tmp_path: Path
     assert done.returncode == 1
 
 
+def test_a_line_of_a_sample_whose_time_is_none_is_said_to_be_and_those_after_it_are_judged(
+    tmp_path: Path,
+) -> None:
+    file, sample = tmp_path / "r.yaml", tmp_path / "sample.jsonl"
+    file.write_text(rules_text("{threshold: {above: 80}}"))
+    times = ["1" + "0" * 20, "9000000000000000000", "1700000000123000", "-5", "1.5", '"yesterday"']
+    lines = [f'{{"asset":"a","ts":{ts},"metrics":{{"temperature":90}}}}' for ts in times]
+    lines.append('{"asset":"a","ts":"2023-11-14T22:13:20.123Z","metrics":{"temperature":90}}')
+    lines.append('{"asset":"b","ts":1700000000123,"metrics":{"temperature":90}}')
+    lines.append('{"asset":"c","metrics":{"temperature":90}}')
+    sample.write_text("\n".join(lines))
+    done = check(file, "--sample", sample)
+    assert [line.partition(": ")[2].partition(":")[0] for line in done.stderr.splitlines()] == [
+        "time_invalid"
+    ] * 6
+    assert done.stdout.count('"type":"assetgate.case.opened.v1"') == 3
+    assert "received 9, judged 3, dead 6" in done.stdout
+
+
 def test_a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "rules.yaml")
     with pytest.raises(RulesRefused, match="found a pipe, socket or device, expected a file"):

@@ -20,6 +20,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         metavar="FILE",
         help="with --check: the broker's mosquitto.conf; none: that of the broker which runs on this host",
     )
+    parser.add_argument(
+        "--gone",
+        metavar="CLIENT_ID",
+        help="only say that this bridge is gone for good: the partitions' clocks wait for it no more",
+    )
     return parser
 
 
@@ -28,6 +33,13 @@ def run(args: argparse.Namespace) -> int:
     from processor.settings import load  # noqa: PLC0415 - --help must not wait for it
 
     settings = load(args.config)
+    if args.gone is not None:
+        from processor.clock import SystemClock  # noqa: PLC0415 - as above
+        from processor.kafka.retire import retire  # noqa: PLC0415 - as above
+
+        count = retire(settings.kafka, settings.topics, args.gone, SystemClock())
+        print(f"the clocks of {count} partitions wait for {args.gone} no more")
+        return 0
     if args.check:
         from processor.bridge.check import check  # noqa: PLC0415 - as above
         from processor.clock import SystemClock  # noqa: PLC0415 - as above

@@ -13,10 +13,14 @@ _AHEAD = 60_000
 
 
 class Beat(msgspec.Struct, frozen=True):
-    """Value of a heartbeat record: when the bridge sent it (milliseconds), and which bridge."""
+    """Value of a heartbeat record: when the bridge sent it (milliseconds), and which bridge.
+
+    `gone` says that it is gone for good, and was written for it.
+    """
 
     ts: int
     bridge: str = ""
+    gone: bool = False
 
 
 class PartitionClock:
@@ -72,6 +76,10 @@ class PartitionClock:
             self.gap = self.now
         return False
 
+    def forget(self, bridge: str) -> None:
+        """A bridge is gone for good: from the next beat of another on, that one runs the clock."""
+        self._beats.pop(bridge, None)
+
     @property
     def at(self) -> int:
         """Time of the newest proof, milliseconds since the epoch; 0 before the first."""
@@ -99,4 +107,4 @@ def read_beat(value: bytes | None, received: int) -> Beat:
         msgspec.MsgspecError: the value is not a heartbeat.
     """
     beat = _DECODER.decode(value or b"")
-    return beat if 0 < beat.ts <= received + _AHEAD else Beat(received, beat.bridge)
+    return beat if 0 < beat.ts <= received + _AHEAD else Beat(received, beat.bridge, beat.gone)

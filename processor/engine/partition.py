@@ -438,6 +438,9 @@ class Engine:
             raise DeadLetter(DeadReason.MALFORMED, "not a heartbeat") from None
         self._flush()
         self._keep(place)
+        if beat.gone:
+            self.clock.forget(beat.bridge)
+            return
         if not self.clock.beat(beat.ts, beat.bridge, record.timestamp):
             self._cut()
             return

@@ -1,9 +1,11 @@
 """What a running bridge and worker tell of themselves, each figure against what was sent."""
 
 import json
+import time
 import urllib.request
 
 import pytest
+from confluent_kafka import Producer
 
 from tests.support.kafka import until
 from tests.support.telemetry import rules_text
@@ -47,6 +49,30 @@ def names(program: Program) -> set[str]:
     return {
         line.partition(" ")[0].partition("{")[0] for line in text.splitlines() if not line.startswith("#")
     }
+
+
+def test_a_bridge_that_is_said_to_be_gone_holds_no_partitions_clock(watch: Watch) -> None:
+    (watch.directory / "rules.yaml").write_text(rules_text("{threshold: {above: 80}}"))
+    settings = watch.settings()
+    worker = watch.start("worker", "--config", settings)
+    producer = Producer({"bootstrap.servers": watch.kafka.bootstrap, "log_level": 0})
+
+    def beat(bridge: str) -> None:
+        for number in range(watch.partitions):
+            value = json.dumps({"ts": int(time.time() * 1000), "bridge": bridge}).encode()
+            producer.produce(watch.topic("telemetry"), value, None, number, headers=[("hb", b"1")])
+        assert producer.flush(20) == 0
+
+    beat("old")
+    time.sleep(4)
+    beat("new")
+    until(lambda: worker.metric("processor_worker_heartbeat_age_seconds") > 4 * 4, 10, "the clock stands")
+    said = watch.run("bridge", "--gone", "old", "--config", settings)
+    assert f"the clocks of {watch.partitions} partitions wait for old no more" in said
+    beat("new")
+    until(lambda: worker.metric("processor_worker_heartbeat_age_seconds") < 4 * 3, 10, "the clock goes on")
+    assert worker.metric("processor_worker_dead_letters_total") == 0
+    assert worker.end() == 0
 
 
 def test_every_figure_is_told_and_is_what_was_sent(watch: Watch, plain_broker: PlainBroker) -> None:

@@ -126,3 +126,14 @@ def test_a_topic_that_is_read_again_from_its_beginning_does_not_run_the_clock_tw
     assert one.clock.now == 59_000
     # What is new counts as ever, and so does a clock that is set right later.
     assert told(one.advance(beats([*range(60, 65), *range(30, 65)]))) == [("opened", 69)]
+
+
+def test_a_bridge_that_was_renamed_holds_the_clock_until_it_is_said_to_be_gone() -> None:
+    one = engine(SILENT)
+    one.advance([*beats(range(5), "old"), sent("a", at(4), temperature=1)])
+    assert told(one.advance(beats(range(5, 60), "new"))) == []
+    gone = json.dumps({"ts": at(60), "bridge": "old", "gone": True}).encode()
+    said = Written(None, gone, 0, at(60), [("hb", b"1")])
+    # The time that it was held does not count.
+    assert told(one.advance([said, *beats(range(60, 68), "new")])) == []
+    assert told(one.advance(beats(range(68, 75), "new"))) == [("opened", 14)]

@@ -114,7 +114,7 @@ async def _run(
     following = file.follow(hangup, warm, judge.adopt, metrics)
     watching = watch_partitions(producer, settings.topics)
     watching_topic = watch_topic(Admin(settings.kafka), settings.topics.telemetry, topic)
-    living = _live(app, settings), _watch_group(app, settings)
+    living = _live(app, settings), _watch_group(app, settings), _watch_name(app, settings)
     measuring = _measure(judge), _ask_ends(judge, settings)
     parts = (*living, _save(judge), *measuring, following, watching, watching_topic)
     tasks = [asyncio.create_task(part) for part in parts]
@@ -194,6 +194,29 @@ async def _measure(judge: Judge) -> None:
     while True:
         await asyncio.sleep(_MEASURE)
         judge.measure()
+
+
+async def _watch_name(app: BatchApp, settings: ProcessorSettings) -> None:
+    """Look for ever whether another worker has taken this one's `instance_id`.
+
+    aiokafka knows no fencing: it would join again and take the place back, and both would judge by turns.
+
+    Raises:
+        StreamError: one has.
+    """
+    worker, admin = settings.worker, Admin(settings.kafka)
+    if worker.instance_id is None or await asyncio.to_thread(admin.embedded):
+        await asyncio.Event().wait()  # nobody can take it, or nobody tells
+    while True:
+        await asyncio.sleep(_MEASURE)
+        member = app.batch_consumer.member if app.started else ""
+        holder = await asyncio.to_thread(admin.holder, worker.group, worker.instance_id or "")
+        # Who is just joining is in the group before it knows.
+        if member and holder is not None and holder[0] != member == app.batch_consumer.member:
+            raise StreamError(
+                f"another worker of {worker.group}, at {holder[1]}, has the worker.instance_id "
+                f"{worker.instance_id!r} and took this one's partitions: give each its own"
+            )
 
 
 async def _ask_ends(judge: Judge, settings: ProcessorSettings) -> None:

@@ -72,7 +72,7 @@ _SET = (
     (FlowControlEvent.resume, ("_suspend", "_resume")),
     (AIOKafkaConsumer.__init__, ("_fetch_max_wait_ms",)),
     (AIOKafkaConsumer.start, ("_coordinator",)),
-    (GroupCoordinator.__init__, ("_coordination_task", "_pending_exception")),
+    (GroupCoordinator.__init__, ("_coordination_task", "_pending_exception", "member_id")),
     (AIOKafkaConsumerThread._fetch_records, ("fetched_records",)),  # noqa: SLF001 - as the rest of this file
     *fetching.USED,
 )
@@ -192,12 +192,22 @@ class BatchConsumer(KafkaConsumer):
         return end
 
     @property
+    def _membership(self) -> Any:  # noqa: ANN401 - aiokafka's; None before there is one
+        consumer: Any = self._thread and self._thread._consumer  # noqa: SLF001 - as the rest of this file
+        found = consumer and consumer._coordinator  # noqa: SLF001 - the same
+        return found if isinstance(found, GroupCoordinator) else None
+
+    @property
+    def member(self) -> str:
+        """What the group calls this worker; "" while it is in none."""
+        return self._membership.member_id if self._membership is not None else ""
+
+    @property
     def fault(self) -> BaseException | None:
         """What the group refused: aiokafka stands still then until somebody asks, which Faust never does."""
-        consumer: Any = self._thread and self._thread._consumer  # noqa: SLF001 - as the rest of this file
-        coordinator = consumer and consumer._coordinator  # noqa: SLF001 - the same
-        if not isinstance(coordinator, GroupCoordinator):
-            return None  # it is not there yet
+        coordinator = self._membership
+        if coordinator is None:
+            return None
         task = coordinator._coordination_task  # noqa: SLF001 - the same
         if task.done() and not task.cancelled() and (error := task.exception()) is not None:
             return cast("BaseException", error.__cause__ or error)

@@ -224,6 +224,16 @@ class Admin:
             time.sleep(_PAUSE)
         return sorted(f"{one.group_instance_id or one.client_id} ({one.host})" for one in found)
 
+    def holder(self, group: str, instance_id: str) -> tuple[str, str] | None:
+        """Member id and host of who has a fixed name in a group; None when nobody has, or it is not told."""
+        (future,) = self._client.describe_consumer_groups([group], request_timeout=_TIMEOUT).values()
+        try:
+            members: Any = future.result().members
+        except KafkaException:
+            return None
+        found = (one for one in members if one.group_instance_id == instance_id)
+        return next(((one.member_id, one.host) for one in found), None)
+
     def require(self, topics: TopicSettings) -> int:
         """The one number of partitions that the watch's topics have.
 

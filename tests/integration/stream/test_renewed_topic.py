@@ -95,3 +95,18 @@ def test_a_worker_that_runs_when_its_topic_is_made_anew_ends_and_says_so(lone: W
     worker = lone.start("worker", "--config", settings)
     judged(worker, 20)
     assert len(read_all(lone.kafka, lone.topic("cases"))) == 2
+
+
+def test_a_repartition_judges_a_topic_made_anew_from_its_beginning(lone: Watch) -> None:
+    write(lone, 0, 30, range(0))
+    worker = lone.start("worker", "--config", lone.settings())
+    judged(worker, 30)
+    assert worker.end() == 0
+    make_anew(lone)
+    write(lone, 30, 50, range(35, 45))
+    lone.partitions = 2
+    said = lone.run("state", "repartition", "--config", lone.settings(), "--yes")
+    assert f"{lone.topic('telemetry')}[0]: {lone.topic('telemetry')} was deleted and made anew" in said
+    assert "judging 50 records that wait" in said
+    assert len(read_all(lone.kafka, lone.topic("cases"))) == 2
+    assert "nothing found" in lone.run("topics", "check", "--config", lone.settings())

@@ -71,7 +71,9 @@ def test_a_topic_made_anew_is_judged_from_its_beginning_though_it_holds_more_tha
     assert worker.metric("processor_worker_topic_renewals_total") == 1
     assert f"{lone.topic('telemetry')} was deleted and made anew" in worker.said
     until(
-        lambda: "nothing found" in lone.run("topics", "check", "--config", settings), 20, "it is remembered"
+        lambda: "nothing found" in lone.run("topics", "check", "--config", settings, expect=None),
+        20,
+        "it is remembered",
     )
     assert worker.end() == 0
     assert len(read_all(lone.kafka, lone.topic("cases"))) == 2

@@ -3,6 +3,8 @@
 For each run: judge it; publish its case events and dead letters; wait until Kafka has them. For each
 partition, every `state_interval`: snapshot its memory; wait until Kafka has it; only then may the offset that
 it covers be committed. A crash repeats work from the last snapshot, and the repeat makes the same event ids.
+
+Long, because that order is one thing, to be read in one piece with what may go wrong at each step.
 """
 
 import asyncio

@@ -64,7 +64,9 @@ def test_what_a_bridge_that_does_not_answer_is_sent_is_bounded_in_bytes(gated: G
         slow.subscribe("assets/+/telemetry")
         for _ in range(1000):
             device.publish(TELEMETRY, LARGE)
-        assert count(slow) == (WAITING_BYTES + UNFINISHED_BYTES) // len(LARGE)
+        # 2.1 hands over a window more before it counts what waits.
+        least, most = (WAITING_BYTES + n * UNFINISHED_BYTES for n in (1, 2))
+        assert least <= count(slow) * len(LARGE) <= most
 
 
 @pytest.mark.parametrize("version", [4, 5])

@@ -45,8 +45,9 @@ class Plan:
     deck: tuple[str, ...] = DECK
 
 
-#: 2,000 assets, 1,000,000 samples.
-FULL = Plan(assets=2000, per_asset=100, rate=330.0, seed=6)
+#: 2,000 assets, 1,000,000 samples. At fewer messages a second a bridge on a fast machine has next to nothing
+#: in flight when it is killed: at 330 there were 5 duplicates in 33 kills, at 900 thousands.
+FULL = Plan(assets=2000, per_asset=100, rate=900.0, seed=11)
 
 
 def run(plan: Plan, folder: Path) -> bool:

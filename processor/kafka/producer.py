@@ -113,9 +113,8 @@ class SafeProducer:
         #: Records that Kafka calls invalid, with their letters, by number.
         self._invalid: dict[int, tuple[Outgoing, Outgoing]] = {}
         self._alone = False  # one record is out, and nothing else until its fate is known
-        self._alone_until = (
-            0  # up to this number each goes alone: of a batch nobody says which one is invalid
-        )
+        # Up to this number each goes alone: of a batch nobody says which one is invalid.
+        self._alone_until = 0
         #: Set when this producer can do no more: the process must end, and what is not done will come again.
         self.failed: asyncio.Future[None] = self._loop.create_future()
 
@@ -269,7 +268,7 @@ class SafeProducer:
             # It is the time, then: the record waits for the clock.
             why = f"{error.str()}, and of its dead letter: {_CLOCK}; trying again"
             LOGGER.warning("%s: %s", record.topic, why)
-            self._take_back(_Posted(number, record, done), why)
+            self._take_back(_Posted(number, record, done), why)  # says nothing more: the way is not open
         else:
             self._report(number, letter, done, error, message)
         self._release()

@@ -87,6 +87,20 @@ def test_a_will_is_sent_when_the_same_device_takes_its_session_over(gated: Gated
             assert fresh(bridge).payload == b"taken over"
 
 
+def test_a_will_that_python_judges_is_sent_when_its_session_is_taken_over(
+    gate_of: Callable[..., AbstractContextManager[Gated]], tmp_path: Path
+) -> None:
+    topics = '\n[topics]\npublish = ["assets/{aid}/events/+/last"]\n'
+    will = Will(f"assets/{ASSET}/events/pump/last", b"taken over")
+    with gate_of(tmp_path, extra=topics) as gated, gated.service() as bridge, gated.client() as first:
+        bridge.subscribe("assets/#")
+        assert first.connect(SHORT, "", gated.token(), will=will) == 0
+        with gated.device() as second:
+            first.wait_closed()
+            second.ping()
+            assert fresh(bridge).payload == b"taken over"
+
+
 def test_a_refused_client_leaves_no_will(gated: Gated) -> None:
     token = gated.mint.expired()
     will = Will(f"assets/{ASSET}/events/refused", b"forged")
